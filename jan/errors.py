@@ -1,0 +1,172 @@
+"""Every error that Jan raises on purpose, its status and its stable code.
+
+    JanError
+    ├── InvalidRequest        400  the request itself is wrong
+    │   ├── InvalidJSON       400
+    │   ├── BodyTooLarge      413
+    │   └── HeadersTooLarge   431
+    ├── Unauthorized          401  no credential, or one that does not work
+    ├── Forbidden             403  a credential that may not do this
+    ├── NotFound              404  missing, or not the caller's: the two look alike
+    │   └── ModelNotFound     404
+    ├── MethodNotAllowed      405
+    ├── Conflict              409  the state does not allow it
+    ├── RateLimited           429
+    ├── UpstreamError         502  the model server answered with nonsense, or died
+    ├── Unavailable           503  something that Jan needs is not there yet
+    │   ├── ModelLoading      503
+    │   ├── DatabaseUnavailable 503
+    │   └── Draining          503
+    └── Misconfigured         500  the operator has to mend a setting (CLI: exit 1)
+
+`code` is part of the wire: it never changes meaning. `docs/errors.md` is written from this module.
+"""
+
+
+class JanError(Exception):
+    """Something was refused or failed, with a sentence that its reader can act on."""
+
+    status: int = 500
+    """HTTP status."""
+    type: str = "server_error"
+    """OpenAI's error type."""
+    code: str = "internal_error"
+    """Stable snake_case word."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        param: str | None = None,
+        hint: str | None = None,
+        retry_after_s: int | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        """The field of the request that is to blame, such as `messages[0].role`."""
+        self.hint = hint
+        """What an operator at the terminal can do about it."""
+        self.retry_after_s = retry_after_s
+        """Seconds after which trying again makes sense; sent as `Retry-After`."""
+
+
+class InvalidRequest(JanError):
+    """The request is wrong in itself; sending it again will not help."""
+
+    status = 400
+    type = "invalid_request_error"
+    code = "invalid_request"
+
+
+class InvalidJSON(InvalidRequest):
+    """The body is not JSON, or not the JSON object that the route takes."""
+
+    code = "invalid_json"
+
+
+class BodyTooLarge(InvalidRequest):
+    """The body is longer than `max_body_bytes`."""
+
+    status = 413
+    code = "request_too_large"
+
+
+class HeadersTooLarge(InvalidRequest):
+    """The request line and the headers are longer than 64 KiB."""
+
+    status = 431
+    code = "headers_too_large"
+
+
+class Unauthorized(JanError):
+    """No key was sent, or one that does not work (unknown, malformed, expired, revoked)."""
+
+    status = 401
+    type = "authentication_error"
+    code = "invalid_api_key"
+
+
+class Forbidden(JanError):
+    """The key is good but may not do this."""
+
+    status = 403
+    type = "permission_error"
+    code = "permission_denied"
+
+
+class NotFound(JanError):
+    """There is no such thing, or none that the caller may see."""
+
+    status = 404
+    type = "invalid_request_error"
+    code = "not_found"
+
+
+class ModelNotFound(NotFound):
+    """No model of that name is served here."""
+
+    code = "model_not_found"
+
+
+class MethodNotAllowed(JanError):
+    """The path exists, but not with this method."""
+
+    status = 405
+    type = "invalid_request_error"
+    code = "method_not_allowed"
+
+
+class Conflict(JanError):
+    """The thing is in a state that does not allow this."""
+
+    status = 409
+    type = "invalid_request_error"
+    code = "conflict"
+
+
+class RateLimited(JanError):
+    """Too many requests for now."""
+
+    status = 429
+    type = "rate_limit_error"
+    code = "rate_limit_exceeded"
+
+
+class UpstreamError(JanError):
+    """The model server could not be understood, or stopped in the middle of an answer."""
+
+    status = 502
+    code = "upstream_error"
+
+
+class Unavailable(JanError):
+    """Something that Jan needs is not there at the moment."""
+
+    status = 503
+    type = "service_unavailable_error"
+    code = "service_unavailable"
+
+
+class ModelLoading(Unavailable):
+    """The model server is starting or being restarted."""
+
+    code = "model_loading"
+
+
+class DatabaseUnavailable(Unavailable):
+    """The database does not answer, and what was asked can't be known without it."""
+
+    code = "database_unavailable"
+
+
+class Draining(Unavailable):
+    """This process is shutting down and takes no new requests."""
+
+    code = "shutting_down"
+
+
+class Misconfigured(JanError):
+    """A setting, a file or the machine is not as Jan needs it; only the operator can mend it."""
+
+    code = "misconfigured"
