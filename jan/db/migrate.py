@@ -1,0 +1,188 @@
+"""The schema's history: what has run, what is to run, and refusing databases that are not ours.
+
+All pending steps run in one transaction under an advisory lock, so that replicas may start at once
+and a failed step leaves nothing behind. Going back is not offered: the version before must run on
+the new schema (expand, migrate, contract).
+"""
+
+import contextlib
+import functools
+import io
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from piccolo.apps.migrations.commands.base import BaseMigrationManager
+from piccolo.apps.migrations.commands.forwards import run_forwards
+from piccolo.table import Table
+
+from jan.db.engine import Database, connect
+from jan.db.piccolo_app import APP_NAME, MIGRATIONS
+from jan.errors import DatabaseUnavailable, Misconfigured
+
+LOCK_TIMEOUT_S = 600.0
+"""Wait for another process that migrates. It may be rewriting a large table."""
+LOCK_KEY = int.from_bytes(b"jan-migr")
+"""Any number that no other program uses on the same database."""
+
+SPELLINGS = {
+    "CHARACTER VARYING": "VARCHAR",
+    "CHARACTER(": "VARCHAR(",
+    "TIMESTAMP WITH TIME ZONE": "TIMESTAMPTZ",
+    "BIGSERIAL": "BIGINT",
+}
+"""PostgreSQL's names of types, as Piccolo has them."""
+
+TEMPLATE = '''"""{title}. Safe while the previous version serves: WHY."""
+
+from jan.db.migration import Migration
+
+ID = "{migration_id}"
+UP = ("SELECT 1",)
+
+forwards = Migration(ID, UP, __doc__)
+'''
+
+
+async def up(database: Database) -> list[str]:
+    """Run what has not run yet, all of it or nothing. Returns the ids that ran, oldest first.
+
+    Raises:
+        Misconfigured: the database is newer than this program, or is not Jan's. It was not altered.
+        DatabaseUnavailable: it does not answer, or another process migrates it for too long.
+    """
+    # A connection of its own: a step may take longer than any statement of a request.
+    patient = connect(
+        database.dsn, pool_size=1, application_name="jan migrate", command_timeout_s=None
+    )
+    async with patient, patient.transaction() as connection:
+        try:
+            await connection.execute(
+                "SELECT pg_advisory_xact_lock($1)", LOCK_KEY, timeout=LOCK_TIMEOUT_S
+            )
+        except TimeoutError:
+            raise DatabaseUnavailable("Another process has been migrating for too long.") from None
+        pending = await _pending(connection)
+        if pending:
+            with contextlib.redirect_stdout(io.StringIO()):  # Piccolo talks to people there
+                await run_forwards(APP_NAME)
+    return pending
+
+
+async def status(database: Database) -> list[tuple[str, bool]]:
+    """Every step that this program knows, oldest first, and whether it has run.
+
+    Raises:
+        Misconfigured: as `up`.
+    """
+    async with database.connection() as connection:
+        pending = await _pending(connection)
+    return [(step, step not in pending) for step in known()]
+
+
+async def drift(database: Database, tables: Sequence[type[Table]]) -> list[str]:
+    """Where the database's columns are not those that `tables` declare, in words."""
+    rows = await database.pool.fetch(
+        "SELECT relname, attname, attnotnull, format_type(atttypid, atttypmod) AS kind"
+        " FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid"
+        " WHERE relnamespace = current_schema()::regnamespace AND attnum > 0 AND NOT attisdropped"
+        " AND relname = ANY($1)",
+        [table._meta.tablename for table in tables],
+    )
+    found = {
+        f"{row['relname']}.{row['attname']}": _kind(row["attnotnull"], row["kind"]) for row in rows
+    }
+    declared = {
+        f"{table._meta.tablename}.{column._meta.db_column_name}": _kind(
+            not column._meta.null, column.column_type
+        )
+        for table in tables
+        for column in table._meta.columns
+    }
+    return [
+        f"{name} is {found.get(name, 'missing')}, not {declared.get(name, 'missing')}"
+        for name in sorted(found.keys() | declared)
+        if found.get(name) != declared.get(name)
+    ]
+
+
+def _kind(is_required: bool, name: str) -> str:
+    """Write a type as Piccolo does. A serial is a bigint, and char(n) a varchar(n), to a reader."""
+    kind = name.upper()
+    for theirs, ours in SPELLINGS.items():
+        kind = kind.replace(theirs, ours)
+    return f"{kind} NOT NULL" if is_required else kind
+
+
+def known() -> list[str]:
+    """The ids of the steps that ship with this program, oldest first."""
+    return list(_ids(MIGRATIONS))
+
+
+@functools.cache
+def _ids(folder: Path) -> tuple[str, ...]:
+    """Cached: every look makes `sys.path` longer, and readiness looks each second."""
+    return tuple(sorted(BaseMigrationManager().get_migration_modules(str(folder))))
+
+
+def new(title: str, *, folder: Path = MIGRATIONS) -> Path:
+    """Write an empty migration, next in order, for a developer to fill in.
+
+    Raises:
+        Misconfigured: the title has no word in it, or the folder can't be written to.
+    """
+    words = re.sub(r"[^a-z0-9]+", "_", title.lower()).strip("_")
+    if not words:
+        raise Misconfigured("A migration wants a title, such as `add budgets`.")
+    number = 1 + max((int(path.stem[1:5]) for path in folder.glob("m[0-9]*.py")), default=0)
+    path = folder / f"m{number:04}_{words}.py"
+    stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S:%f")
+    try:
+        path.write_text(TEMPLATE.format(title=title.strip(), migration_id=stamp), encoding="utf-8")
+    except OSError as error:
+        raise Misconfigured(f"Can't write {path}: {error.strerror}.") from None
+    return path
+
+
+async def _pending(connection: Any) -> list[str]:
+    """What has not run, or a refusal of a database that this program must not touch."""
+    ran = await _ran(connection)
+    ours = known()
+    unknown = sorted(set(ran) - set(ours))
+    if unknown:
+        raise Misconfigured(
+            f"The database is newer than this Jan: it has had step {unknown[-1]}.",
+            hint="Start the version of Jan that was used last, or a later one.",
+        )
+    return [step for step in ours if step not in ran]
+
+
+async def _ran(connection: Any) -> list[str]:
+    tables = {
+        row["relname"]
+        for row in await connection.fetch(
+            "SELECT relname FROM pg_class WHERE relnamespace = current_schema()::regnamespace"
+            " AND relkind IN ('r', 'p', 'v', 'm')"
+            # Hosted databases come with pg_stat_statements and the like.
+            " AND NOT EXISTS (SELECT 1 FROM pg_depend"
+            "  WHERE classid = 'pg_class'::regclass AND objid = pg_class.oid AND deptype = 'e')"
+        )
+    }
+    if not tables:
+        return []
+    if "migration" in tables:
+        columns = await connection.fetch(
+            "SELECT attname FROM pg_attribute WHERE attrelid = 'migration'::regclass AND attnum > 0"
+        )
+        if {"name", "app_name"} <= {row["attname"] for row in columns}:
+            rows = await connection.fetch(
+                "SELECT name FROM migration WHERE app_name = $1", APP_NAME
+            )
+            if rows:
+                return [row["name"] for row in rows]
+    raise Misconfigured(
+        f"The database has tables that are not Jan's ({', '.join(sorted(tables)[:3])}).",
+        hint="Give Jan a database of its own: CREATE DATABASE jan",
+    )

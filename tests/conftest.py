@@ -1,0 +1,91 @@
+"""What many tests share: one real PostgreSQL for the run, a database of its own for each test."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from itertools import count
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from jan.db import dsn, embedded, migrate
+from jan.db.engine import Database, connect
+
+PASSWORD = "p" * 64
+TEMPLATE = "jan_template"
+
+_numbers = count(1)
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """One event loop for the run: the server's process is watched by it."""
+    return "asyncio"
+
+
+def new_home() -> Path:
+    # Not pytest's own folders: PostgreSQL's user may not enter them, and their names are long.
+    home = Path(tempfile.mkdtemp(prefix="jan-test-"))
+    home.chmod(0o711)
+    return home
+
+
+@pytest.fixture
+def home() -> Iterator[Path]:
+    """An empty JAN_HOME."""
+    path = new_home()
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture(autouse=True)
+def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The developer's own settings are not the tests'."""
+    for name in [name for name in os.environ if name.startswith("JAN_")]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+async def postgres(anyio_backend: str) -> AsyncGenerator[Path]:
+    """A running server with a migrated template database. The value is its home."""
+    home = new_home()
+    async with embedded.running(home, PASSWORD):
+        admin = await asyncpg.connect(dsn.own(home, dsn.SUPERUSER, "postgres", PASSWORD))
+        await admin.execute("ALTER SYSTEM SET fsync = off")  # tests lose nothing worth keeping
+        await admin.execute("SELECT pg_reload_conf()")
+        await admin.execute(f"CREATE DATABASE {TEMPLATE} OWNER {dsn.ROLE}")
+        url = dsn.own(home, dsn.ROLE, TEMPLATE, PASSWORD)
+        async with connect(url, pool_size=1, application_name="template") as database:
+            await migrate.up(database)
+        await admin.close()
+        yield home
+    shutil.rmtree(home)
+
+
+async def _create(home: Path, template: str) -> str:
+    name = f"test_{next(_numbers)}"
+    admin = await asyncpg.connect(dsn.own(home, dsn.SUPERUSER, "postgres", PASSWORD))
+    await admin.execute(f"CREATE DATABASE {name} OWNER {dsn.ROLE} TEMPLATE {template}")
+    await admin.close()
+    return dsn.own(home, dsn.ROLE, name, PASSWORD)
+
+
+@pytest.fixture
+async def empty_database_url(postgres: Path) -> str:
+    """A database in which nothing is."""
+    return await _create(postgres, "template0")
+
+
+@pytest.fixture
+async def database_url(postgres: Path) -> str:
+    """A database with Jan's schema and no rows."""
+    return await _create(postgres, TEMPLATE)
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    """An open pool on it. Code under test really commits, as it will in production."""
+    async with connect(database_url, pool_size=4, application_name="test") as opened:
+        yield opened

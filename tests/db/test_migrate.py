@@ -1,0 +1,167 @@
+"""Migrations: all or nothing, by one process at a time, and never on somebody else's database."""
+
+import sys
+from pathlib import Path
+
+import anyio
+import asyncpg
+import pytest
+
+from jan.db import dsn, migrate
+from jan.db.engine import Database, connect
+from jan.errors import Misconfigured
+from jan.keys.tables import ApiKey
+from jan.usage.tables import Usage
+from tests.conftest import PASSWORD
+
+
+async def _dump(url: str) -> list[tuple[str, int]]:
+    connection = await asyncpg.connect(url)
+    rows = await connection.fetch(
+        "SELECT relname, relnatts FROM pg_class WHERE relnamespace = 'public'::regnamespace"
+        " ORDER BY relname"
+    )
+    await connection.close()
+    return [(row["relname"], row["relnatts"]) for row in rows]
+
+
+async def test_every_step_runs_once(empty_database_url: str) -> None:
+    async with connect(empty_database_url, pool_size=2, application_name="t") as database:
+        before = await migrate.status(database)
+        first = await migrate.up(database)
+        second = await migrate.up(database)
+        after = await migrate.status(database)
+
+    assert first == migrate.known()
+    assert second == []
+    assert [has_run for _, has_run in before] == [False] * len(first)
+    assert [has_run for _, has_run in after] == [True] * len(first)
+
+
+async def test_replicas_that_start_at_once_migrate_once(empty_database_url: str) -> None:
+    done: list[list[str]] = []
+    async with connect(empty_database_url, pool_size=4, application_name="t") as database:
+
+        async def start() -> None:
+            done.append(await migrate.up(database))
+
+        async with anyio.create_task_group() as group:
+            for _ in range(4):
+                group.start_soon(start)
+
+    assert sorted(map(len, done)) == [0, 0, 0, len(migrate.known())]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        "CREATE TABLE customers (id int)",
+        "CREATE TABLE migration (version int)",
+        "CREATE VIEW report AS SELECT 1 AS one",
+    ],
+)
+async def test_a_database_of_another_program_is_refused_and_left_alone(
+    empty_database_url: str, make: str
+) -> None:
+    connection = await asyncpg.connect(empty_database_url)
+    await connection.execute(make)
+    await connection.close()
+    before = await _dump(empty_database_url)
+
+    async with connect(empty_database_url, pool_size=2, application_name="t") as database:
+        with pytest.raises(Misconfigured, match="not Jan's"):
+            await migrate.up(database)
+
+    assert await _dump(empty_database_url) == before
+
+
+async def test_a_newer_database_is_refused_and_left_alone(database_url: str) -> None:
+    connection = await asyncpg.connect(database_url)
+    await connection.execute(
+        "INSERT INTO migration (name, app_name, ran_on)"
+        " VALUES ('2999-01-01T00:00:00:000000', 'jan', now())"
+    )
+    await connection.close()
+    before = await _dump(database_url)
+
+    async with connect(database_url, pool_size=2, application_name="t") as database:
+        with pytest.raises(Misconfigured, match="newer than this Jan"):
+            await migrate.up(database)
+        with pytest.raises(Misconfigured, match="newer than this Jan"):
+            await migrate.status(database)
+
+    assert await _dump(database_url) == before
+
+
+async def test_a_step_that_fails_leaves_nothing_behind(
+    empty_database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    last = max(migrate.MIGRATIONS.glob("m*.py"))
+    for path in migrate.MIGRATIONS.glob("m*.py"):
+        (tmp_path / f"failing_{path.name}").write_text(path.read_text(encoding="utf-8"))
+    broken = last.read_text(encoding="utf-8").replace("UP = (", 'UP = ("SELECT 1/0",')
+    (tmp_path / f"failing_{last.name}").write_text(broken, encoding="utf-8")
+    monkeypatch.setattr("jan.db.piccolo_app.APP_CONFIG.migrations_folder_path", str(tmp_path))
+    monkeypatch.setattr(migrate, "MIGRATIONS", tmp_path)
+
+    async with connect(empty_database_url, pool_size=2, application_name="t") as database:
+        with pytest.raises(asyncpg.DivisionByZeroError):
+            await migrate.up(database)
+
+    assert await _dump(empty_database_url) == []
+
+
+def test_looking_at_the_steps_again_leaves_no_trace() -> None:
+    migrate.known()
+    before = list(sys.path)
+
+    migrate.known()
+
+    assert sys.path == before
+
+
+def test_a_new_migration_is_next_in_order_and_runs(tmp_path: Path) -> None:
+    (tmp_path / "m0007_before.py").touch()
+
+    path = migrate.new("Add budgets!", folder=tmp_path)
+
+    assert path.name == "m0008_add_budgets.py"
+    compile(path.read_text(encoding="utf-8"), path, "exec")
+    with pytest.raises(Misconfigured):
+        migrate.new("!!!", folder=tmp_path)
+
+
+async def test_what_an_extension_brought_is_nobodys_table(
+    empty_database_url: str, postgres: Path
+) -> None:
+    name = empty_database_url.partition("?")[0].rpartition("/")[2]
+    admin = await asyncpg.connect(dsn.own(postgres, dsn.SUPERUSER, name, PASSWORD))
+    await admin.execute("CREATE EXTENSION pg_stat_statements")
+    await admin.close()
+
+    async with connect(empty_database_url, pool_size=1, application_name="t") as database:
+        assert await migrate.up(database) == migrate.known()
+
+
+async def test_a_schema_of_its_own_is_looked_at(empty_database_url: str) -> None:
+    url = f"{empty_database_url}&search_path=jan"
+    connection = await asyncpg.connect(url)
+    await connection.execute("CREATE SCHEMA jan")
+    await connection.close()
+
+    async with connect(url, pool_size=1, application_name="t") as database:
+        assert await migrate.up(database) == migrate.known()
+        assert await migrate.up(database) == []
+
+
+async def test_tables_are_as_declared_and_a_difference_is_named(database: Database) -> None:
+    tables = (ApiKey, Usage)
+    assert await migrate.drift(database, tables) == []
+
+    await database.pool.execute("ALTER TABLE usage DROP COLUMN cached_tokens")
+    await database.pool.execute("ALTER TABLE api_key ALTER COLUMN name DROP NOT NULL")
+
+    assert await migrate.drift(database, tables) == [
+        "api_key.name is VARCHAR(200), not VARCHAR(200) NOT NULL",
+        "usage.cached_tokens is missing, not INTEGER NOT NULL",
+    ]
