@@ -1,0 +1,207 @@
+"""Usage rows on their way to the database: taken at once, written together, never in the way.
+
+A request leaves its row here and goes on. Once a second all rows are written by COPY, so that a
+`kill -9` loses one second of them at most, and a clean stop none. While the database is in trouble
+they wait, up to a bound; what is past it is counted and logged.
+"""
+
+import itertools
+from collections import deque
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any, Never
+from uuid import UUID, uuid4
+
+import anyio
+import asyncpg
+import structlog
+
+from jan import clock
+from jan.db.engine import Database
+from jan.errors import DatabaseUnavailable
+from jan.usage.schemas import UsageRow
+
+FLUSH_EVERY_S = 1.0
+MAX_WAITING_ROWS = 100_000
+"""About 50 MB. At 1,000 requests a second the database may be gone for a minute and a half."""
+BATCH_ROWS = 1000
+"""Written at once. Encoding so many holds up the event loop for a few milliseconds."""
+WRITE_TIMEOUT_S = 5.0
+LAST_FLUSH_TIMEOUT_S = 5.0
+LAST_RETRY_S = 0.1
+REPORT_EVERY_S = 10.0
+"""Between two log lines about lost rows."""
+
+COLUMNS = [
+    *("id", "request_id", "key_id", "model", "path", "status"),
+    *("prompt_tokens", "completion_tokens", "cached_tokens"),
+    *("time_to_first_token_ms", "duration_ms", "request_bytes", "response_bytes"),
+    *("is_stream", "error_code", "created_at"),
+]
+MAX_INTEGER = 2**31 - 1
+MAX_TEXT = 256
+"""Of a model's name and the like: what is longer is a client's mistake, and cut."""
+
+REFUSED = (
+    asyncpg.DataError,
+    asyncpg.IntegrityConstraintViolationError,
+    TypeError,  # this and the rest: asyncpg can't encode it
+    ValueError,
+    OverflowError,
+    AttributeError,
+)
+"""What a row is to blame for."""
+TROUBLE = (DatabaseUnavailable, asyncpg.PostgresError, OSError)  # TimeoutError too
+"""What the database is to blame for (gone, read-only, disk full): rows wait until it is over."""
+
+# Never waits: neither for a revocation nor for another process that does the same.
+MARK_USED = """
+UPDATE api_key SET last_used_at = $2::timestamptz WHERE id IN (
+    SELECT id FROM api_key WHERE id = ANY($1)
+    AND (last_used_at IS NULL OR last_used_at < $2::timestamptz - interval '1 minute')
+    FOR NO KEY UPDATE SKIP LOCKED
+)
+"""
+
+log = structlog.get_logger("jan.usage")
+
+Numbered = tuple[UUID, UsageRow]
+
+
+class UsageRecorder:
+    """Takes rows from the hot path and writes them in batches."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._waiting: deque[UsageRow] = deque()
+        self._batch: list[Numbered] = []
+        first = uuid4().int >> 40 << 40  # in a row from there: kind to the index
+        self._ids = (UUID(int=number) for number in itertools.count(first))
+        self._is_behind = False
+        self.lost_rows = 0
+        """Rows that were never written, since the start."""
+        self._reported_rows = 0
+        self._reported_s = -REPORT_EVERY_S
+
+    @property
+    def waiting_rows(self) -> int:
+        """Rows that are not in the database yet."""
+        return len(self._waiting) + len(self._batch)
+
+    def record(self, row: UsageRow) -> None:
+        """Take a row. Neither waits nor fails, whatever is in it."""
+        if self.waiting_rows < MAX_WAITING_ROWS:
+            self._waiting.append(row)
+        else:
+            self.lost_rows += 1
+
+    async def run(self) -> Never:
+        """Write rows once a second, for ever; when cancelled, the rest, within a bound."""
+        try:
+            while True:
+                await anyio.sleep(FLUSH_EVERY_S)
+                await self._flush()
+                if clock.monotonic_s() - self._reported_s >= REPORT_EVERY_S:
+                    self._report()
+        finally:
+            with anyio.move_on_after(LAST_FLUSH_TIMEOUT_S, shield=True):
+                while not await self._flush():
+                    await anyio.sleep(LAST_RETRY_S)
+            self.lost_rows += self.waiting_rows
+            self._waiting.clear()
+            self._batch.clear()
+            self._report()
+
+    async def _flush(self) -> bool:
+        """Write what waits. Returns whether all of it is written."""
+        while self.waiting_rows:
+            if not self._batch:
+                size = min(BATCH_ROWS, len(self._waiting))
+                self._batch = [(next(self._ids), self._waiting.popleft()) for _ in range(size)]
+            try:
+                await self._write(list(self._batch))
+                key_ids = {row.key_id for _, row in self._batch}
+                self._batch.clear()
+                await self._mark_used(key_ids)
+            except TROUBLE as error:
+                if not self._is_behind:
+                    log.warning("usage rows wait", reason=str(error) or repr(error))
+                self._is_behind = True
+                return False
+        if self._is_behind:
+            log.info("usage rows are written again")
+        self._is_behind = False
+        return True
+
+    async def _write(self, batch: Sequence[Numbered]) -> None:
+        """Write a batch; a refused one in halves, until the rows to blame stand alone.
+
+        `_record` cuts and clamps what PostgreSQL would refuse. What is refused all the same must
+        not keep the others out: it is dropped.
+        """
+        try:
+            await self._copy(batch)
+        except REFUSED as error:
+            if len(batch) == 1:
+                log.warning("usage row refused", request_id=batch[0][1].id, reason=repr(error))
+                self._batch.remove(batch[0])
+                self.lost_rows += 1
+                return
+            middle = len(batch) // 2
+            await self._write(batch[:middle])
+            await self._write(batch[middle:])
+
+    async def _copy(self, batch: Sequence[Numbered]) -> None:
+        records = [_record(row_id, row) for row_id, row in batch]
+        async with self._database.connection() as connection:
+            try:
+                await _copy_to(connection, records)
+            except asyncpg.UniqueViolationError:
+                # An earlier try came through, and only its answer got lost.
+                found = await connection.fetch(
+                    "SELECT id FROM usage WHERE id = ANY($1)", [record[0] for record in records]
+                )
+                written = {row["id"] for row in found}
+                await _copy_to(connection, [r for r in records if r[0] not in written])
+
+    async def _mark_used(self, key_ids: set[str]) -> None:
+        """Note when keys were last used, to the minute. What fails is noted at the next use."""
+        with suppress(*TROUBLE):
+            async with self._database.connection() as connection:
+                await connection.execute(
+                    MARK_USED, list(key_ids), clock.now(), timeout=WRITE_TIMEOUT_S
+                )
+
+    def _report(self) -> None:
+        if self.lost_rows > self._reported_rows:
+            rows = self.lost_rows - self._reported_rows
+            log.error("usage rows lost", rows=rows, in_all=self.lost_rows)
+            self._reported_rows, self._reported_s = self.lost_rows, clock.monotonic_s()
+
+
+async def _copy_to(connection: Any, records: Sequence[tuple[Any, ...]]) -> None:
+    await connection.copy_records_to_table(
+        "usage", records=records, columns=COLUMNS, timeout=WRITE_TIMEOUT_S
+    )
+
+
+def _record(row_id: UUID, row: UsageRow) -> tuple[Any, ...]:
+    """A row as PostgreSQL takes it, in the order of `COLUMNS`."""
+    return (
+        row_id, _text(row.id, 128), _text(row.key_id, 40), _text(row.model), _text(row.path),
+        row.status, _count(row.prompt_tokens), _count(row.completion_tokens),
+        _count(row.cached_tokens), row.time_to_first_token_ms, row.duration_ms,
+        row.request_bytes, row.response_bytes, row.is_stream,
+        None if row.error_code is None else _text(row.error_code), row.created_at,
+    )  # fmt: skip
+
+
+def _text(value: str, length: int = MAX_TEXT) -> str:
+    """What PostgreSQL takes for text: no NUL, no lone surrogates, not endless."""
+    if value.isascii() and len(value) <= length and "\0" not in value:
+        return value
+    return value[:length].replace("\0", "").encode(errors="replace").decode()
+
+
+def _count(value: int) -> int:
+    return min(max(value, 0), MAX_INTEGER)
