@@ -1,0 +1,138 @@
+"""The model server behind Jan: what is sent to it, and what its failures mean to a caller."""
+
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import asynccontextmanager
+
+import msgspec
+
+from jan.errors import JanError, ModelLoading, UpstreamError
+from jan.inference.client import Client, Unreachable
+from jan.inference.connection import Connection, ConnectionLost
+
+RETRY_AFTER_S = 5
+"""What a client is told to wait while a model loads: short beside the load, long beside a poll."""
+
+NOT_FORWARDED = frozenset(
+    {
+        # RFC 9110, section 7.6.1: these speak of one connection only.
+        *(b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"upgrade"),
+        *(b"transfer-encoding", b"content-length", b"expect", b"host"),
+        # What lets a client into Jan is not the model server's to see.
+        *(b"authorization", b"proxy-authorization", b"x-api-key", b"api-key", b"cookie"),
+        # Said anew: what is relayed must be readable here, and is JSON whatever it was called.
+        *(b"accept-encoding", b"content-type", b"x-request-id"),
+    }
+)
+
+TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
+"""OpenAI's error type by status, where it is not told by the hundreds alone."""
+
+CODES = {
+    400: "invalid_request",
+    401: "invalid_api_key",
+    403: "permission_denied",
+    404: "not_found",
+    413: "request_too_large",
+    429: "rate_limit_exceeded",
+}
+"""Our code by status, where the model server gives none (vLLM repeats the status instead)."""
+
+UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for a document that is not what was expected, or not JSON, or not text."""
+
+
+class Refused(JanError):
+    """The model server refused; its status and what it said are handed on."""
+
+    def __init__(self, status: int, body: bytes, retry_after: bytes | None) -> None:
+        said = _read_error(body)
+        words = said.message or f"The model server answered with status {status}."
+        super().__init__(
+            words,
+            param=said.param,
+            retry_after_s=int(retry_after) if retry_after and retry_after.isdigit() else None,
+        )
+        is_fault_of_caller = status < 500  # noqa: PLR2004
+        fallback = "invalid_request_error" if is_fault_of_caller else "server_error"
+        self.status = status
+        self.type = TYPES.get(status, fallback)
+        own_code = said.code if isinstance(said.code, str) and not said.code.isdigit() else None
+        self.code = own_code or CODES.get(
+            status, "invalid_request" if is_fault_of_caller else "upstream_error"
+        )
+
+
+class _Said(msgspec.Struct):
+    message: str | None = None
+    param: str | None = None
+    code: str | int | None = None
+
+
+class _Envelope(msgspec.Struct):
+    """OpenAI's and Anthropic's error bodies, and vLLM's, which are like both."""
+
+    error: _Said
+
+
+def _read_error(body: bytes) -> _Said:
+    try:
+        return msgspec.json.decode(body, type=_Envelope).error
+    except UNREADABLE:
+        return _Said()
+
+
+class Upstream:
+    """Sends requests to the model server and tells its failures in Jan's words."""
+
+    def __init__(self, client: Client, *, api_key: str | None) -> None:
+        self._client = client
+        # Without the second, any encoding would be welcome (RFC 9110, section 12.5.3).
+        self._headers = [(b"content-type", b"application/json"), (b"accept-encoding", b"identity")]
+        if api_key:
+            self._headers.append((b"authorization", b"Bearer " + api_key.encode()))
+
+    @asynccontextmanager
+    async def post(
+        self, target: bytes, headers: Iterable[tuple[bytes, bytes]], request_id: str, body: bytes
+    ) -> AsyncGenerator[Connection]:
+        """Send a caller's request, with their headers but for `NOT_FORWARDED`.
+
+        Leaving the block before the answer's end aborts generation.
+
+        Raises:
+            ModelLoading: no connection to the model server.
+            UpstreamError: it closed the connection before the end of its answer.
+        """
+        sent = [(name, value) for name, value in headers if name not in NOT_FORWARDED]
+        sent += self._headers
+        sent.append((b"x-request-id", request_id.encode()))
+        try:
+            async with self._client.request(b"POST", target, sent, body) as answer:
+                yield answer
+        except Unreachable:
+            raise loading() from None
+        except ConnectionLost:
+            raise UpstreamError(
+                "The model server stopped before its answer was complete."
+            ) from None
+
+    async def get(self, target: bytes) -> bytes:
+        """Fetch a JSON document.
+
+        Raises:
+            Unreachable, ConnectionLost: as they say.
+            UpstreamError: an answer, but not of status 200.
+        """
+        async with self._client.request(b"GET", target, self._headers) as answer:
+            body = await answer.read_all()
+            if answer.status != 200:  # noqa: PLR2004
+                raise UpstreamError(f"status {answer.status}")
+            return body
+
+
+def loading() -> ModelLoading:
+    """Say that no model can answer yet."""
+    return ModelLoading(
+        "The model is not ready: it is loading or being restarted. Try again in a few seconds.",
+        retry_after_s=RETRY_AFTER_S,
+    )
