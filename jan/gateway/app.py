@@ -1,0 +1,34 @@
+"""The app: all routes, what stands before them, and how errors are shown, in one place."""
+
+from litestar import Litestar, Router
+
+from jan.chat import routes as chat
+from jan.gateway import probes, render
+from jan.gateway.authenticate import Authenticate
+from jan.gateway.front import Front
+from jan.gateway.parts import Parts
+from jan.models import routes as models
+
+
+def create_app(parts: Parts) -> Front:
+    """Make the app that the server runs."""
+    keyed = Router(
+        "/",
+        route_handlers=[*chat.handlers(parts.relay), models.router(parts.catalog)],
+        # A function, because Litestar copies everything else deeply: there is one cache of keys.
+        middleware=[lambda app: Authenticate(app, parts.keys)],
+    )
+    open_to_all = probes.handlers(
+        parts.catalog,
+        parts.checks,
+        parts.optional_checks,
+        is_draining=lambda: front.is_draining,
+    )
+    app = Litestar(
+        [keyed, *open_to_all],
+        exception_handlers={Exception: render.handle},
+        logging_config=None,
+        openapi_config=None,
+    )
+    front = Front(app, parts.record)
+    return front

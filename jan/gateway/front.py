@@ -1,0 +1,124 @@
+"""The outermost layer: every request passes here first and last.
+
+It gives the request its id, refuses it while the process shuts down, answers errors that nothing
+within has answered, and at the end writes the one log line and the one usage row.
+"""
+
+import re
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+import structlog
+
+from jan import ids
+from jan.errors import Draining
+from jan.gateway import render
+from jan.telemetry import Exchange
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Any]]
+Send = Callable[[Any], Awaitable[None]]
+ASGIApp = Callable[[Any, Any, Any], Awaitable[None]]
+
+SANE_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+PROBES = frozenset({"/healthcheck", "/livez", "/readyz"})
+
+log = structlog.get_logger("jan.access")
+
+
+class Front:
+    """An ASGI app around the app."""
+
+    def __init__(self, app: ASGIApp, record: Callable[[Exchange], None]) -> None:
+        self.app = app
+        self.record = record
+        self.is_draining = False
+        """Set while the process shuts down: new requests are refused, running ones go on."""
+        self.running = 0
+        """Requests that have not ended."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request, whatever happens within."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        exchange = Exchange(_request_id(scope["headers"]), scope["method"], scope["path"])
+        scope["state"]["exchange"] = exchange
+        added = _headers(exchange, closes=self.is_draining)
+        has_begun = False
+
+        async def send_marked(message: Any) -> None:
+            nonlocal has_begun
+            if message["type"] == "http.response.start":
+                has_begun = True
+                exchange.status = message["status"]
+                message["headers"] = [*message["headers"], *added]
+            else:
+                exchange.response_bytes += len(message.get("body", b""))
+            await send(message)
+
+        self.running += 1
+        try:
+            self._refuse_if_draining(exchange)
+            if exchange.method == "HEAD":
+                # As GET: the server drops the body, by the scope that it kept for itself.
+                scope = {**scope, "method": "GET"}
+            await self.app(scope, receive, send_marked)
+        except Exception as error:  # noqa: BLE001 - the last stop of a request
+            status, headers, body = render.answer(error, exchange)
+            if has_begun:  # too late to say so; the server closes the connection
+                exchange.status = status
+            else:
+                raw = [(name.encode(), value.encode()) for name, value in headers]
+                raw.append((b"content-length", b"%d" % len(body)))
+                await send_marked({"type": "http.response.start", "status": status, "headers": raw})
+                await send_marked({"type": "http.response.body", "body": body})
+        finally:
+            self.running -= 1
+            self._finish(exchange, scope)
+
+    def _refuse_if_draining(self, exchange: Exchange) -> None:
+        if self.is_draining and exchange.path not in PROBES:
+            raise Draining("The server is shutting down.", retry_after_s=1)
+
+    def _finish(self, exchange: Exchange, scope: Scope) -> None:
+        exchange.duration_ms = exchange.elapsed_ms
+        if exchange.is_metered:
+            self.record(exchange)
+        ttft_ms = exchange.time_to_first_token_ms
+        # Probes come every second, for ever, and say nothing that /readyz does not.
+        write = log.debug if exchange.path in PROBES else log.info
+        write(
+            "request",
+            id=exchange.request_id,
+            key=exchange.key_id,
+            method=exchange.method,
+            # The template, not the path: a path may hold anything a client can think of.
+            path=scope.get("path_template"),
+            model=exchange.model,
+            status=exchange.status,
+            error=exchange.error_code,
+            bytes_in=exchange.request_bytes,
+            bytes_out=exchange.response_bytes,
+            ttft_ms=ttft_ms and round(ttft_ms, 1),
+            ms=round(exchange.duration_ms, 1),
+            prompt_tokens=exchange.prompt_tokens,
+            completion_tokens=exchange.completion_tokens,
+        )
+
+
+def _request_id(headers: list[tuple[bytes, bytes]]) -> str:
+    for name, value in headers:
+        if name == b"x-request-id" and SANE_ID.fullmatch(value):
+            return value.decode()
+    return ids.new("req")
+
+
+def _headers(exchange: Exchange, *, closes: bool) -> list[tuple[bytes, bytes]]:
+    request_id = exchange.request_id.encode()
+    headers = [(b"x-request-id", request_id), (b"x-content-type-options", b"nosniff")]
+    if exchange.path.startswith("/v1/messages"):
+        headers.append((b"request-id", request_id))  # where Anthropic's SDKs look for it
+    if closes:
+        headers.append((b"connection", b"close"))
+    return headers

@@ -1,0 +1,138 @@
+"""A gateway on a real socket in the test's own loop."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import anyio
+import httpx
+import pytest
+
+from jan.caller import Caller
+from jan.chat.relay import Relay
+from jan.errors import DatabaseUnavailable, Unauthorized
+from jan.gateway import server as gateway_server
+from jan.gateway.app import create_app
+from jan.gateway.front import Front
+from jan.gateway.parts import Parts
+from jan.inference.catalog import Catalog
+from jan.inference.client import Client
+from jan.inference.upstream import Upstream
+from jan.telemetry import Exchange
+from tests.fakes import FakeUpstream, fake_upstream
+
+KEY = "sk-jan-good"
+"""The one key that works."""
+DEADLINE_S = 5
+
+
+class OneKey:
+    """Knows one key, by heart."""
+
+    def known(self, key: str) -> Caller | None:
+        """Tell who holds it."""
+        return Caller("key_1") if key == KEY else None
+
+    async def resolve(self, key: str) -> Caller:  # noqa: ARG002 - as the Protocol has it
+        """Know no other."""
+        raise Unauthorized("Incorrect API key provided.")
+
+
+@dataclass
+class Gateway:
+    """A running gateway."""
+
+    url: str
+    front: Front
+    relay: Relay
+    catalog: Catalog
+    server: gateway_server.Server
+    rows: list[Exchange]
+    """What went into the usage table."""
+    is_database_up: bool = True
+
+    def client(self, key: str | None = KEY) -> httpx.AsyncClient:
+        """Make a client that sends `key`."""
+        headers = {"authorization": f"Bearer {key}"} if key else {}
+        return httpx.AsyncClient(base_url=self.url, headers=headers, timeout=DEADLINE_S)
+
+
+async def until(condition: Callable[[], Any]) -> None:
+    """Wait until it is so."""
+    with anyio.fail_after(DEADLINE_S):
+        while not condition():
+            await asyncio.sleep(0.002)
+
+
+@asynccontextmanager
+async def running_gateway(
+    upstream_url: str, *, heartbeat_s: float = 15, max_body_bytes: int = 1_000_000
+) -> AsyncGenerator[Gateway]:
+    """Run a gateway before an upstream that may not be there yet."""
+    client = Client(upstream_url, connect_timeout_s=2)
+    upstream = Upstream(client, api_key="upstream-secret")
+    catalog = Catalog(upstream)
+    relay = Relay(upstream, catalog, heartbeat_s=heartbeat_s, max_body_bytes=max_body_bytes)
+
+    rows: list[Exchange] = []
+
+    async def ping() -> None:
+        if not gateway.is_database_up:
+            raise DatabaseUnavailable("The database does not answer.")
+
+    async def fail() -> None:
+        raise DatabaseUnavailable("The replica does not answer.")
+
+    front = create_app(
+        Parts(
+            keys=OneKey(),
+            catalog=catalog,
+            relay=relay,
+            checks={"database": ping},
+            optional_checks={"replica_1": fail},
+            record=rows.append,
+        )
+    )
+    listener = socket.create_server(("127.0.0.1", 0))
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    server = gateway_server.configured(front)
+    gateway = Gateway(url, front, relay, catalog, server, rows)
+    looking = asyncio.create_task(catalog.run())
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    await until(lambda: server.started)
+    try:
+        yield gateway
+    finally:
+        relay.cut()
+        server.should_exit = True
+        await serving
+        looking.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await looking
+        client.close()
+
+
+@pytest.fixture
+async def upstream() -> AsyncIterator[FakeUpstream]:
+    """A model server that does as it is told."""
+    async with fake_upstream() as fake:
+        yield fake
+
+
+@pytest.fixture
+async def gateway(upstream: FakeUpstream) -> AsyncIterator[Gateway]:
+    """A gateway whose model server is ready."""
+    async with running_gateway(upstream.url) as gateway:
+        await until(lambda: gateway.catalog.health.ok)
+        yield gateway
+
+
+@pytest.fixture
+async def client(gateway: Gateway) -> AsyncIterator[httpx.AsyncClient]:
+    """A client with a key that works."""
+    async with gateway.client() as client:
+        yield client
