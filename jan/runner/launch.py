@@ -1,0 +1,141 @@
+"""How vLLM's server is started: its command line and its environment.
+
+The operator's own `engine_args` and `VLLM_*` variables come last, so they win.
+"""
+
+import os
+import re
+import shlex
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from jan import assets
+from jan.errors import Misconfigured
+from jan.runner.engines import Engine
+from jan.runner.store import Model
+from jan.settings import ALIASES, Settings
+
+KV_CACHE_SHARE = 4
+"""One part in so many of the free memory becomes cache. vLLM takes it all at start."""
+KV_CACHE_MAX_BYTES = 8 * 2**30
+KV_CACHE_MIN_BYTES = 2**28
+CPU_BATCH_TOKENS = 128
+"""Of a step, which nothing interrupts: with vLLM's 4,096 a client that left during a long prompt
+kept the processor for seconds, and streams beside it stood still. Prompts are read no slower in
+pieces (3,000 tokens in 2.5 s rather than 4.8, the 135M model on 2 cores)."""
+NODES = Path("/sys/devices/system/node")
+
+DEFAULTS = {
+    "HF_HUB_OFFLINE": "1",  # a model is served from the store, and nothing else is fetched
+    "VLLM_NO_USAGE_STATS": "1",
+    "DO_NOT_TRACK": "1",
+    "VLLM_LOGGING_COLOR": "0",
+    "VLLM_DISABLE_LOG_LOGO": "1",
+    # Forked workers would not run `child.py`'s first lines, by which they end with their parent.
+    "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
+    # Longer than the gateway keeps an idle connection, so that it never sends into a closed one.
+    "VLLM_HTTP_TIMEOUT_KEEP_ALIVE": "300",
+}
+
+
+def command(settings: Settings, engine: Engine, model: Model, scratch: Path) -> list[str]:
+    """The engine's process: Python, `child.py` with its two folders, vLLM's own options.
+
+    Raises:
+        Misconfigured: `engine_args` can't be split into words.
+    """
+    options = {
+        "--model": str(model.folder),
+        "--served-model-name": model.name,
+        "--host": settings.runner_host,
+        "--port": str(settings.runner_port),
+        "--max-model-len": "auto",  # what the model can do, or as much of it as memory allows
+    }
+    flags = ["--disable-uvicorn-access-log", "--enable-prompt-tokens-details"]
+    if engine.variant == "cpu":
+        flags.append("--enforce-eager")  # compiling takes minutes, a compiler and Python's headers
+        options["--kv-cache-memory-bytes"] = str(_kv_cache_bytes(model.size_bytes))
+        options["--max-num-batched-tokens"] = options["--max-num-seqs"] = str(CPU_BATCH_TOKENS)
+    elif shutil.which("cc") is None:
+        flags.append("--enforce-eager")  # Triton builds its launchers with a C compiler
+    try:
+        said = shlex.split(settings.engine_args)
+    except ValueError as error:
+        raise Misconfigured(f"`engine_args` can't be split into words: {error}.") from None
+    entry = (engine.program, assets.path("jan/runner/child.py"), engine.folder, scratch)
+    return [
+        *map(str, entry),
+        *(word for option in options.items() for word in option),
+        *flags,
+        *said,
+    ]
+
+
+def environment(
+    settings: Settings,
+    engine: Engine,
+    scratch: Path,
+    environ: Mapping[str, str] | None = None,
+) -> dict[str, str]:
+    """The environment of the engine that serves."""
+    defaults = dict(DEFAULTS)
+    defaults["VLLM_ENGINE_READY_TIMEOUT_S"] = str(int(settings.runner_start_timeout_s))
+    if engine.variant == "cpu" and len(list(NODES.glob("node[0-9]*"))) <= 1:
+        # Without a worker process of its own the engine starts in 16 s rather than 24, answers a
+        # fifth faster and leaves the processor alone when idle (the worker polls: 20 % of a core).
+        # That process binds threads to memory nodes, which matters only where there are several.
+        defaults["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
+    return {
+        **defaults,
+        **packages(engine, environ),
+        "XDG_CACHE_HOME": str(settings.home / "cache"),
+        "TMPDIR": str(scratch),
+        "VLLM_RPC_BASE_PATH": str(scratch),
+    }
+
+
+def packages(engine: Engine, environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The caller's environment for a Python with the engine's packages.
+
+    No setting or secret of ours is in it.
+    """
+    environ = os.environ if environ is None else environ
+    inherited = {
+        name: value
+        for name, value in environ.items()
+        if not name.startswith(("JAN_", "PYTHON")) and name not in ALIASES
+    }
+    return {
+        **inherited,
+        # Processes that vLLM starts find its packages by this; child.py has its own way.
+        "PYTHONPATH": str(engine.folder),
+        "PYTHONSAFEPATH": "1",
+        "PYTHONNOUSERSITE": "1",
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def _kv_cache_bytes(weights_bytes: int) -> int:
+    share_bytes = (_free_memory_bytes() - weights_bytes) // KV_CACHE_SHARE
+    return max(KV_CACHE_MIN_BYTES, min(KV_CACHE_MAX_BYTES, share_bytes))
+
+
+def _free_memory_bytes() -> int:
+    """Memory that a new process may take: of the machine, of its first node and of our cgroup."""
+    free = [_meminfo(Path("/proc/meminfo"), "MemAvailable")]
+    if (node := NODES / "node0" / "meminfo").exists():
+        free.append(_meminfo(node, "MemFree", "Active(file)", "Inactive(file)"))
+    for limit, used in (
+        ("memory.max", "memory.current"),
+        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+    ):
+        root = Path("/sys/fs/cgroup")
+        if (root / limit).exists() and (most := (root / limit).read_text().strip()) != "max":
+            free.append(int(most) - int((root / used).read_text()))
+    return min(free)
+
+
+def _meminfo(path: Path, *names: str) -> int:
+    amounts = dict(re.findall(r"(\S+):\s+(\d+) kB", path.read_text(encoding="ascii")))
+    return sum(int(amounts.get(name, 0)) * 1024 for name in names)

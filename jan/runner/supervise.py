@@ -1,0 +1,115 @@
+"""`jan runner`: one engine with one model, watched by a thin process that never imports vLLM.
+
+Whatever is killed, the rest ends: the engine leads a group of its own that is killed whole, what
+escapes it comes to us, and without us it ends itself.
+"""
+
+import asyncio
+import signal
+import tempfile
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from jan import clock, listener, process
+from jan.errors import Unavailable
+from jan.runner import engines, launch, loading, orphans, progress
+from jan.runner.prepare import prepare
+from jan.runner.progress import Report
+from jan.settings import Settings
+
+PROBE_TIMEOUT_S = 5.0
+LAST_LINES = 10
+"""Told of an engine that died without a word about why."""
+
+Say = Callable[[str], None]
+
+
+async def run(settings: Settings, say: Say) -> None:
+    """Install what is missing, serve the model, and stop at SIGTERM or SIGINT.
+
+    Raises:
+        Misconfigured: the port is taken, the model can't be served, or there is no room for it.
+        Unavailable: the engine did not start, or died; its last lines are in the hint.
+    """
+    orphans.adopt()
+    serving = asyncio.create_task(_serve(settings, say))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # A second one cuts the grace of the engine short.
+        asyncio.get_running_loop().add_signal_handler(number, serving.cancel)
+    try:
+        await serving
+    except asyncio.CancelledError:
+        say("Stopped.")
+    finally:
+        orphans.end()
+
+
+async def _serve(settings: Settings, say: Say) -> None:
+    url = httpx.URL(scheme="http", host=settings.runner_host, port=settings.runner_port)
+    # The engine would find out after half a minute that it can't have the port.
+    listener.listen(settings.runner_host, settings.runner_port).close()
+    with ExitStack() as display:
+        report = display.enter_context(progress.shown())
+        engine, model = await prepare(settings, report)
+        if model.note:
+            say(model.note)
+        report(f"Starting {model.name} on the {engine.variant} engine", None)
+        started_s = clock.monotonic_s()
+        with engines.using(engine), _scratch() as scratch:
+            async with process.spawn(
+                launch.command(settings, engine, model, scratch),
+                env=launch.environment(settings, engine, scratch),
+                cwd=scratch,
+                name="The engine",
+                stop_grace_s=settings.runner_stop_grace_s,
+                parent_death_signal=signal.SIGTERM,
+                on_line=(lines := _Lines(settings, report, say)).take,
+            ) as child:
+                await _until_ready(child, url, settings.runner_start_timeout_s)
+                lines.is_ready = True
+                display.close()
+                took_s = clock.monotonic_s() - started_s
+                say(f"Serving {model.name} at {url} after {took_s:.0f} s")
+                end = process.describe_end(await child.wait())
+                trouble = [line for line in child.last_lines if loading.is_trouble(line)]
+                said = trouble or child.last_lines[-LAST_LINES:]
+                raise Unavailable(f"The engine {end}.", hint="\n".join(said))
+
+
+async def _until_ready(child: process.Child, url: httpx.URL, timeout_s: float) -> None:
+    async with httpx.AsyncClient(timeout=PROBE_TIMEOUT_S, trust_env=False) as client:
+
+        async def probe() -> bool:
+            try:
+                return (await client.get(url.join("/health"))).is_success
+            except httpx.TransportError:
+                return False
+
+        await child.until_ready(probe, timeout_s=timeout_s)
+
+
+@contextmanager
+def _scratch() -> Generator[Path]:
+    """A folder for the engine's sockets. If we are killed the engine deletes it."""
+    with tempfile.TemporaryDirectory(prefix="jan-runner-", ignore_cleanup_errors=True) as name:
+        yield Path(name)
+
+
+@dataclass
+class _Lines:
+    """What the engine says: progress while it starts, then only trouble is passed on."""
+
+    settings: Settings
+    report: Report
+    say: Say
+    is_ready: bool = False
+
+    def take(self, line: str) -> None:
+        if self.settings.log_level == "debug" or (self.is_ready and loading.is_trouble(line)):
+            self.say(line)
+        elif not self.is_ready and (stage := loading.stage(line)):
+            self.report(*stage)

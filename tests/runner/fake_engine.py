@@ -1,0 +1,74 @@
+"""An engine whose vLLM is a page of standard library, with the processes of the real one."""
+
+from pathlib import Path
+
+import psutil
+
+from jan import clock
+from jan.runner import bundles, engines
+from jan.runner.engines import Engine
+
+ENTRY = """
+import http.server, multiprocessing, os, subprocess, sys, threading, time
+
+
+def core():
+    time.sleep(600)
+
+
+class Health(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *args):
+        pass
+
+
+def main():
+    print("INFO [model.py] Resolved architecture: Fake", flush=True)
+    if "--break" in sys.argv:
+        raise RuntimeError("the weights are upside down")
+    if "--hang" in sys.argv:
+        time.sleep(600)
+    worker = multiprocessing.get_context("spawn").Process(target=core, daemon=True)
+    worker.start()
+    if "--escape" in sys.argv:
+        subprocess.Popen(["sleep", "600"], start_new_session=True)
+
+    def watch():
+        worker.join()
+        print("ERROR EngineCore died", flush=True)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+    port = int(sys.argv[sys.argv.index("--port") + 1])
+    http.server.HTTPServer(("127.0.0.1", port), Health).serve_forever()
+"""
+
+
+def write(home: Path) -> Engine:
+    """Put it where the real CPU engine would be."""
+    bundle = bundles.find("cpu")
+    folder = engines.folder_of(home) / bundle.name
+    server = folder / "vllm" / "entrypoints" / "launchers" / "api_server"
+    server.mkdir(parents=True)
+    (server / "entry.py").write_text(ENTRY)
+    engine = Engine(
+        variant="cpu",
+        version=bundle.version,
+        python=bundle.python,
+        interpreter=Path("/nowhere/python"),
+        lock_sha256=bundle.lock_sha256,
+        installed_at=clock.now(),
+        size_bytes=1,
+        folder=folder,
+    )
+    engine.write()
+    return engine
+
+
+def family(pid: int) -> list[psutil.Process]:
+    """All that live below a process, and the process itself as the first."""
+    parent = psutil.Process(pid)
+    return [parent, *parent.children(recursive=True)]
