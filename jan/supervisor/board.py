@@ -1,0 +1,89 @@
+"""What a person sees of `jan serve`: log lines, and on a terminal the state of each part below.
+
+What children say is passed on here too, whole line by whole line. An API key is never logged.
+"""
+
+import sys
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from typing import Literal
+
+import structlog
+
+from jan import telemetry
+from jan.errors import JanError
+from jan.runner import progress
+from jan.settings import Settings
+
+log = structlog.get_logger()
+
+
+class Board:
+    """Log lines only: for files, journals and containers."""
+
+    has_reader = False
+    """Whether a person looks on, who may be shown what no log may hold."""
+
+    def __init__(self, log_format: Literal["console", "json"]) -> None:
+        self.log_format = log_format
+        """In which children are to log."""
+        self._reports: dict[str, progress.Report] = {}
+
+    def working(self, part: str, detail: str, share: float | None = None) -> None:
+        """Tell what is being done for a part, and the share of it that is done."""
+        if part not in self._reports:
+            self._reports[part] = progress.lines(lambda line: log.info(line, part=part))
+        self._reports[part](detail, share)
+
+    def ready(self, part: str, detail: str = "ready") -> None:
+        """Tell that a part does its work."""
+        self._reports.pop(part, None)
+        log.info(detail, part=part)
+
+    def failed(self, part: str, error: JanError, *, again_in_s: float | None = None) -> None:
+        """Tell why a part does not work, and when it is tried again."""
+        self._reports.pop(part, None)
+        more = {} if again_in_s is None else {"again_in_s": round(again_in_s, 1)}
+        log.error(error.message, part=part, hint=error.hint, **more)
+
+    def listening(self, url: str) -> None:
+        """Tell where clients find us."""
+        log.info("listening", url=url)
+
+    def first_key(self, key: str | None) -> None:
+        """Show the first key, if one was made: the only time. Without a person, say how."""
+        if key is None:
+            log.info("there is no API key yet: `jan key create --name NAME` makes one")
+
+    def relay(self, part: str) -> Callable[[str], None]:
+        """Make what takes the lines that a child of ours says: log lines, most of them."""
+
+        def pass_on(line: str) -> None:
+            if self.log_format == "json" and not (line.startswith("{") and line.endswith("}")):
+                log.warning(line, part=part)
+            else:
+                self.write(line)
+
+        return pass_on
+
+    def write(self, line: str) -> None:
+        """Write a line as it stands, in one go, where log lines go."""
+        sys.stderr.buffer.write(line.encode() + b"\n")
+        sys.stderr.buffer.flush()
+
+
+@contextmanager
+def shown(settings: Settings, parts: Sequence[str]) -> Generator[Board]:
+    """Set up logging for this process, and the display if there is a terminal to draw on."""
+    telemetry.configure(settings.log_format, settings.log_level)
+    is_terminal = sys.stderr.isatty()
+    if settings.log_format == "json" or (settings.log_format == "auto" and not is_terminal):
+        yield Board("json")
+        return
+    if not is_terminal:
+        yield Board("console")
+        return
+    from jan.supervisor.live import LiveBoard  # noqa: PLC0415 - only a terminal pays for Rich
+
+    with LiveBoard(parts) as board:
+        yield board

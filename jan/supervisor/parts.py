@@ -1,0 +1,122 @@
+"""The children of `jan serve`: how each is started, and when it counts as ready."""
+
+import signal
+import socket
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+
+import anyio
+import structlog
+
+from jan import listener
+from jan.db import embedded
+from jan.keyring import Keyring
+from jan.process import Child, ourselves, spawn
+from jan.runner.prepare import prepare
+from jan.settings import Loaded
+from jan.supervisor import probe, schema
+from jan.supervisor.board import Board
+
+DATABASE = "database"
+GATEWAY = "gateway"
+ENGINE = "engine"
+MODEL = "model"
+
+GATEWAY_START_TIMEOUT_S = 60.0
+FLUSH_GRACE_S = 10.0
+"""What a drained gateway gets on top to write its usage rows."""
+RUNNER_GRACE_S = 5.0
+"""What a runner gets on top of its engine's grace."""
+
+log = structlog.get_logger()
+
+
+@dataclass
+class Parts:
+    """What the children have in common."""
+
+    loaded: Loaded
+    keyring: Keyring
+    listener: socket.socket
+    board: Board
+    _database_ready: anyio.Event = field(default_factory=anyio.Event)
+
+    @asynccontextmanager
+    async def gateway(self) -> AsyncGenerator[Child]:
+        """Start a gateway worker. If we die it ends at once: the port has to be free."""
+        self.board.working(GATEWAY, "starting")
+        url = listener.url(self.listener)
+        descriptor = self.listener.fileno()
+        async with spawn(
+            ourselves("gateway", "--fd", str(descriptor)),
+            name=GATEWAY,
+            env=self._environment(),
+            pass_fds=(descriptor,),
+            stop_grace_s=self.loaded.settings.drain_grace_s + FLUSH_GRACE_S,
+            parent_death_signal=signal.SIGKILL,
+            on_line=self.board.relay(GATEWAY),
+        ) as child:
+            is_alive = partial(probe.answers, f"{url}/livez")
+            await child.until_ready(is_alive, timeout_s=GATEWAY_START_TIMEOUT_S)
+            self.board.ready(GATEWAY, f"process {child.pid}")
+            yield child
+
+    @asynccontextmanager
+    async def database(self) -> AsyncGenerator[Child]:
+        """Start our own PostgreSQL."""
+        self.board.working(DATABASE, "starting PostgreSQL")
+        home, password = self.loaded.settings.home, self.keyring.database_password
+        async with embedded.running(home, password, on_line=_log_postgres) as child:
+            self.board.ready(DATABASE, f"process {child.pid}")
+            self._database_ready.set()
+            yield child
+
+    async def prepare_database(self) -> None:
+        """Do what is to be done once, when the database is there. Raises as `schema.prepare`."""
+        if self.loaded.settings.manages_database:
+            await self._database_ready.wait()
+        await schema.prepare(self.loaded.settings, self.keyring, self.board)
+
+    @asynccontextmanager
+    async def runner(self) -> AsyncGenerator[Child]:
+        """Install what is missing, start the runner, and wait until its model answers."""
+        settings = self.loaded.settings
+        engine, model = await prepare(settings, partial(self.board.working, ENGINE))
+        self.board.ready(ENGINE, engine.name)
+        self.board.working(MODEL, f"loading {model.name}")
+        is_ready = False
+
+        def on_line(line: str) -> None:
+            """Take its words: where it is while it loads, later what an operator has to know."""
+            if is_ready:
+                log.info(line, part=MODEL)
+            else:
+                self.board.working(MODEL, line)
+
+        async with spawn(
+            ourselves("runner"),
+            name="runner",
+            env=self._environment(),
+            stop_grace_s=settings.runner_stop_grace_s + RUNNER_GRACE_S,
+            parent_death_signal=signal.SIGTERM,  # it has an engine to stop
+            on_line=on_line,
+        ) as child:
+            is_loaded = partial(probe.answers, f"{settings.upstream_url}/health")
+            await child.until_ready(is_loaded, timeout_s=settings.runner_start_timeout_s)
+            is_ready = True
+            self.board.ready(MODEL, model.name)
+            yield child
+
+    def _environment(self) -> dict[str, str]:
+        """Our settings, with what was open in them settled."""
+        port = self.listener.getsockname()[1]
+        return self.loaded.environment(port=port, log_format=self.board.log_format)
+
+
+def _log_postgres(line: str) -> None:
+    """PostgreSQL's own levels, in our words. FATAL is the end of a session, not of the server."""
+    level, _, _ = line.partition(":")
+    known = {"WARNING": log.warning, "ERROR": log.warning, "PANIC": log.error}
+    known.get(level, log.debug)(line, part=DATABASE)

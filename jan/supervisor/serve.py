@@ -1,0 +1,82 @@
+"""One tree of processes, from the lock on JAN_HOME to the last child's end.
+
+The gateway answers first, whatever else takes long. At the end it is the first to stop, for what it
+still answers needs the others; PostgreSQL is the last, for until then usage is written.
+"""
+
+import signal
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+
+import anyio
+import structlog
+
+from jan import keyring, listener, process
+from jan.settings import Loaded
+from jan.supervisor import lock, parts, schema
+from jan.supervisor.board import shown
+from jan.supervisor.keeper import Keeper
+from jan.supervisor.parts import Parts
+
+log = structlog.get_logger()
+
+
+async def run(loaded: Loaded) -> None:
+    """Serve until a signal says to stop.
+
+    Raises:
+        Misconfigured: the home, the port or the database can't be had.
+        Unavailable: something that nothing goes on without keeps dying.
+    """
+    settings = loaded.settings
+    names = [parts.GATEWAY, schema.PART]
+    if settings.manages_database:
+        names.insert(1, parts.DATABASE)
+    if settings.manages_engine:
+        names += [parts.ENGINE, parts.MODEL]
+    with (
+        lock.hold(settings.run_dir),
+        listener.listen(settings.host, settings.port) as server,
+        shown(settings, names) as board,
+        anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals,
+    ):
+        keeper = Keeper(board)
+        children = Parts(loaded, keyring.load(settings), server, board)
+        async with anyio.create_task_group() as group:
+            group.start_soon(_obey, signals, keeper)
+            group.start_soon(keeper.achieve, schema.PART, children.prepare_database)
+            board.listening(listener.url(server))
+            await _live(children, keeper)
+            group.cancel_scope.cancel()
+        log.info("stopped")
+    if keeper.cause is not None:
+        raise keeper.cause
+
+
+async def _live(children: Parts, keeper: Keeper) -> None:
+    """Run all children until the end is asked for. What is entered first is stopped last."""
+    settings = children.loaded.settings
+    async with AsyncExitStack() as tree:
+        if settings.manages_database:
+            database = keeper.keeping(parts.DATABASE, children.database, is_vital=True)
+            await tree.enter_async_context(database)
+        if settings.manages_engine:
+            runner = keeper.keeping(parts.MODEL, children.runner, is_vital=False)
+            await tree.enter_async_context(runner)
+        gateways = keeper.keeping(
+            parts.GATEWAY, children.gateway, is_vital=True, count=settings.workers
+        )
+        await tree.enter_async_context(gateways)
+        await keeper.until_end()
+        # Connections are refused from now on rather than left waiting for nobody.
+        children.listener.close()
+
+
+async def _obey(signals: AsyncIterator[signal.Signals], keeper: Keeper) -> None:
+    async for number in signals:
+        if keeper.is_ending:
+            log.warning("stopping at once", signal=number.name)
+            process.abandon_all()
+        else:
+            log.info("stopping; once more stops at once", signal=number.name)
+            keeper.end()

@@ -1,0 +1,91 @@
+"""`jan serve` as a person sees it."""
+
+import os
+import pty
+import re
+import signal
+import subprocess
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+
+from tests.fakes import MODEL, FakeUpstream
+from tests.gateways import upstream
+from tests.serving import DEADLINE_S, JAN, until
+
+__all__ = ["upstream"]
+
+ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+class Terminal:
+    """A terminal's output, as it grows."""
+
+    def __init__(self) -> None:
+        self._ours, self.theirs = pty.openpty()
+        self.raw = b""
+        self._reader = threading.Thread(target=self._read)
+
+    def _read(self) -> None:
+        while True:
+            try:
+                piece = os.read(self._ours, 65536)
+            except OSError:  # nobody writes any more
+                return
+            self.raw += piece
+
+    @property
+    def text(self) -> str:
+        """What was written, without colours and cursor movements."""
+        return ESCAPES.sub("", self.raw.decode(errors="replace"))
+
+    @contextmanager
+    def running(self, *arguments: str) -> Generator[subprocess.Popen[bytes]]:
+        """Run a command on it."""
+        environ = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "120"}
+        with subprocess.Popen(
+            arguments, env=environ, stdout=self.theirs, stderr=self.theirs, start_new_session=True
+        ) as running:
+            os.close(self.theirs)
+            self._reader.start()
+            try:
+                yield running
+            finally:
+                running.terminate()
+                running.wait(DEADLINE_S)
+                self._reader.join(DEADLINE_S)
+                os.close(self._ours)
+
+
+async def test_a_person_sees_the_start_the_address_and_once_a_key_that_works(
+    home: Path, upstream: FakeUpstream
+) -> None:
+    terminal = Terminal()
+    command = [*JAN, "--home", str(home), "serve", "--port", "0", "--upstream", upstream.url]
+
+    with terminal.running(*command) as running:
+        # The frame ends behind the key: a repaint that is half read has no whole key in it.
+        await until(lambda: re.search(r"sk-jan-\w{38}\b", terminal.text))
+        await until(lambda: re.search(r"✓ +gateway ", terminal.text))
+        url = re.findall(r"Jan is at (http://[\d.:]+)", terminal.text)[-1]
+        key = re.findall(r"sk-jan-\w+", terminal.text)[-1]
+        async with httpx.AsyncClient(base_url=url) as client:
+            answer = await client.get("/v1/models", headers={"authorization": f"Bearer {key}"})
+        running.send_signal(signal.SIGTERM)
+        await until(lambda: "stopped" in terminal.text)
+
+    assert answer.json()["data"][0]["id"] == MODEL
+    for part in ("gateway", "database", "schema"):
+        assert re.search(rf"✓ +{part} ", terminal.text)
+    assert '"event"' not in terminal.text
+    log_lines = [line for line in terminal.text.splitlines() if "[info" in line]
+    assert log_lines
+    assert all(re.match(r"\d{4}-\d\d-\d\dT", line.strip()) for line in log_lines)
+
+    again = Terminal()
+    with again.running(*command):
+        await until(lambda: re.search(r"✓ +schema", again.text))
+    assert "sk-jan-" not in again.text
