@@ -1,0 +1,36 @@
+"""All checks in the order in which things are needed."""
+
+from jan.doctor import machine, services
+from jan.doctor.findings import Check, Finding
+from jan.errors import JanError
+from jan.settings import Loaded
+
+CHECKS: dict[str, Check] = {
+    "permissions": machine.permissions,
+    "secrets": services.secrets,
+    "disk": machine.disk,
+    "memory": machine.memory,
+    "clock": machine.time,
+    "port": machine.port,
+    "database": services.database,
+    "replicas": services.replicas,
+    "GPU": machine.gpu,
+    "engine": services.engine,
+    "models": services.model_store,
+    "model server": services.model_server,
+}
+
+
+async def examine(loaded: Loaded) -> list[Finding]:
+    """Look at everything. Changes nothing, and one failure hides no other."""
+    return [await _run(subject, check, loaded) for subject, check in CHECKS.items()]
+
+
+async def _run(subject: str, check: Check, loaded: Loaded) -> Finding:
+    try:
+        return await check(loaded)
+    except JanError as error:
+        return Finding(subject, "failure", error.message, error.hint)
+    except Exception as error:  # noqa: BLE001 - whatever it is, it hides none of the others
+        words = f"{type(error).__name__}: {error}"
+        return Finding(subject, "failure", words, "Mend what it says, or report it as a bug.")

@@ -1,0 +1,131 @@
+"""What Jan runs or uses: database, engine, model server, model store, secrets."""
+
+import httpx
+
+from jan import clock, keyring
+from jan.db import dsn, migrate
+from jan.db.engine import Database, connect
+from jan.doctor.findings import Finding
+from jan.errors import DatabaseUnavailable
+from jan.runner import bundles, demonstration, engines, hardware, sizes, store
+from jan.settings import Loaded
+
+MAX_CLOCK_SKEW_S = 5.0
+"""Keys expire and leases end by these clocks."""
+ANSWER_TIMEOUT_S = 5.0
+
+
+async def secrets(loaded: Loaded) -> Finding:
+    """Whether the secrets are there, private and long enough. Makes none."""
+    path = loaded.settings.home / keyring.FILE
+    if not path.exists():
+        return Finding("secrets", "ok", f"{path} will be made at the first start")
+    keyring.load(loaded.settings)
+    return Finding("secrets", "ok", f"{path} is private and complete")
+
+
+async def database(loaded: Loaded) -> Finding:
+    """Whether the database answers, is Jan's and of this version, and agrees on the time."""
+    settings = loaded.settings
+    if settings.manages_database and not (settings.home / keyring.FILE).exists():
+        return Finding("database", "ok", "Jan's own will be made at the first start")
+    url = dsn.configured(settings) or dsn.resolve(settings, keyring.load(settings))
+    async with connect(url, pool_size=1, application_name="jan doctor") as opened:
+        try:
+            return await _examine(opened)
+        except DatabaseUnavailable as error:
+            if settings.manages_database:
+                return Finding("database", "ok", "Jan's own is not running; `jan serve` starts it")
+            return Finding(
+                "database", "failure", error.message, "Check JAN_DATABASE_URL and the server."
+            )
+
+
+async def replicas(loaded: Loaded) -> Finding:
+    """Whether the read replicas answer."""
+    urls = dsn.resolve_reads(loaded.settings)
+    silent: list[int] = []
+    for number, url in enumerate(urls, 1):
+        async with connect(url, pool_size=1, application_name="jan doctor") as opened:
+            if (await opened.ping())["primary"] is not None:
+                silent.append(number)
+    if silent:
+        return Finding(
+            "replicas",
+            "warning",
+            f"Replica {', '.join(map(str, silent))} of {len(urls)} does not answer.",
+            "Reads go to the primary meanwhile.",
+        )
+    return Finding("replicas", "ok", f"{len(urls)} answer" if urls else "none configured")
+
+
+async def engine(loaded: Loaded) -> Finding:
+    """Whether the engine for this machine is installed."""
+    settings = loaded.settings
+    if not settings.manages_engine:
+        return Finding("engine", "ok", f"not needed: {settings.inference_model_url} is used")
+    wanted = settings.engine if settings.engine != "auto" else hardware.detect().variant
+    bundle = bundles.find(wanted)
+    if engines.find(settings.home, bundle):
+        return Finding("engine", "ok", f"{bundle.name} is installed")
+    return Finding(
+        "engine",
+        "warning",
+        f"{bundle.name} is not installed ({sizes.in_words(bundle.download_bytes)} to download).",
+        f"`jan engine install {wanted}`, or let `jan serve` do it.",
+    )
+
+
+async def model_store(loaded: Loaded) -> Finding:
+    """Whether the model that is to be served is there."""
+    settings = loaded.settings
+    held = store.models(settings.home)
+    words = f"{len(held)} models, {sizes.in_words(sum(model.size_bytes for model in held))}"
+    if not settings.manages_engine or settings.model == demonstration.NAME:
+        return Finding("models", "ok", words)
+    store.get(settings.home, settings.model)
+    return Finding("models", "ok", f"{words}; {settings.model} is there")
+
+
+async def model_server(loaded: Loaded) -> Finding:
+    """Whether the configured model server answers."""
+    settings = loaded.settings
+    if settings.manages_engine:
+        return Finding("model server", "ok", "Jan's own")
+    key = settings.inference_model_api_key
+    headers = {"Authorization": f"Bearer {key.get_secret_value()}"} if key else {}
+    try:
+        async with httpx.AsyncClient(timeout=ANSWER_TIMEOUT_S, trust_env=False) as client:
+            answer = await client.get(f"{settings.upstream_url}/v1/models", headers=headers)
+    except httpx.HTTPError as error:
+        problem = f"{settings.upstream_url} does not answer ({type(error).__name__})."
+    else:
+        if answer.is_success:
+            return Finding("model server", "ok", f"{settings.upstream_url} answers")
+        problem = f"{settings.upstream_url}/v1/models answers {answer.status_code}."
+    return Finding(
+        "model server",
+        "failure",
+        problem,
+        "Check JAN_INFERENCE_MODEL_URL and JAN_INFERENCE_MODEL_API_KEY.",
+    )
+
+
+async def _examine(opened: Database) -> Finding:
+    async with opened.connection() as connection:
+        its_time = await connection.fetchval("SELECT clock_timestamp()")
+        version = await connection.fetchval("SHOW server_version")
+    skew_s = abs((clock.now() - its_time).total_seconds())
+    pending = [step for step, has_run in await migrate.status(opened) if not has_run]
+    if skew_s > MAX_CLOCK_SKEW_S:
+        return Finding(
+            "database",
+            "warning",
+            f"The database's clock differs from this machine's by {skew_s:.0f} s.",
+            "Let both be set: timedatectl set-ntp true",
+        )
+    if pending:
+        return Finding(
+            "database", "warning", f"{len(pending)} migrations have not run.", "jan migrate up"
+        )
+    return Finding("database", "ok", f"PostgreSQL {version} answers, the schema is up to date")
