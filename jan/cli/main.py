@@ -1,0 +1,119 @@
+"""The `jan` command: which file holds which command, and how errors end it.
+
+Exit codes: 0 done, 1 refused and explained, 2 wrong usage, 70 a bug of ours.
+Only the command that is asked for is imported, so that `jan --help` stays quick.
+"""
+
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from jan.cli import context, output
+from jan.errors import JanError
+
+EXIT_REFUSED = 1
+EXIT_BUG = 70
+
+COMMANDS = {
+    "serve": "Run everything: database, engine, gateway.",
+    "key": "Create, list and revoke API keys.",
+    "usage": "Show requests and tokens, by key and model.",
+    "model": "Pull, add, list and remove models.",
+    "engine": "Install, list and remove inference engines.",
+    "config": "Show and check settings.",
+    "doctor": "Check what goes wrong in practice, and say how to mend it.",
+    "migrate": "Bring the database's schema up to date.",
+    "gateway": "Run one gateway process alone.",
+    "runner": "Run one model's engine alone.",
+}
+"""Each command lives in the file of its name: a group `app`, or a function of that name."""
+
+ROOT_OPTIONS_WITH_VALUE = frozenset({"--home", "--config"})
+
+
+def main() -> NoReturn:
+    """Run the command line of this process and exit."""
+    try:
+        build(sys.argv[1:])()
+        sys.exit()
+    except JanError as error:
+        output.say(f"error: {error.message}")
+        if error.hint:
+            output.say(f"hint: {error.hint}")
+        sys.exit(EXIT_REFUSED)
+    except BrokenPipeError:
+        # The reader of our output is gone (`jan key list | head`): not worth a word, but Python
+        # would write one when it flushes stdout at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(EXIT_REFUSED)
+    except Exception:  # noqa: BLE001 - the last stop: whatever comes here is a bug of ours
+        traceback.print_exc()
+        output.say("error: this is a bug in Jan; please report it with the lines above.")
+        sys.exit(EXIT_BUG)
+
+
+def build(arguments: Sequence[str]) -> typer.Typer:
+    """Make the command line in which the command that `arguments` name is complete.
+
+    The others are there by name and line only: enough for help, and nothing is imported.
+    """
+    app = typer.Typer(
+        name="jan",
+        help="Jan: a private AI platform in one program.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(root)
+    # Completion asks about the words in its own variable, so it gets them all.
+    wanted = set(COMMANDS) if "_JAN_COMPLETE" in os.environ else {_command_in(arguments)}
+    for name, line in COMMANDS.items():
+        if name not in wanted:
+            app.command(name, help=line)(_unloaded)
+            continue
+        module = importlib.import_module(f"jan.cli.{name}")
+        if hasattr(module, "app"):
+            app.add_typer(module.app, name=name, help=line)
+        else:
+            app.command(name, help=getattr(module, name).__doc__ or line)(getattr(module, name))
+    return app
+
+
+def _print_version(asked: bool | None) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        output.data(None, as_json=False, text=f"jan {version('jan')}")
+        raise typer.Exit
+
+
+def root(
+    home: Annotated[Path | None, typer.Option(help="Folder for everything Jan keeps.")] = None,
+    config: Annotated[Path | None, typer.Option(help="Configuration file (jan.toml).")] = None,
+    version: Annotated[  # noqa: ARG001 - its callback does the work
+        bool | None,
+        typer.Option("--version", callback=_print_version, is_eager=True),
+    ] = None,
+) -> None:
+    """Take the options that stand before the command."""
+    context.remember(home=home, config=config)
+
+
+def _command_in(arguments: Sequence[str]) -> str | None:
+    previous = ""
+    for argument in arguments:
+        if not argument.startswith("-") and previous not in ROOT_OPTIONS_WITH_VALUE:
+            return argument
+        previous = argument
+    return None
+
+
+def _unloaded() -> None:
+    """Stand for a command that this run does not use."""

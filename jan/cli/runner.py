@@ -1,0 +1,25 @@
+"""`jan runner`: one model on its own engine."""
+
+from typing import Annotated
+
+import typer
+
+from jan.cli import context, output
+
+
+def runner(
+    model: Annotated[str | None, typer.Option(help="Name in the model store.")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
+    engine: Annotated[str | None, typer.Option(help="`cpu`, `cuda` or `auto`.")] = None,
+    engine_args: Annotated[str | None, typer.Option(help="More options for vLLM.")] = None,
+) -> None:
+    """Run one model's engine alone, until it is told to stop or dies."""
+    import asyncio
+
+    from jan.runner import supervise
+
+    settings = context.loaded(
+        model=model, runner_host=host, runner_port=port, engine=engine, engine_args=engine_args
+    ).settings
+    asyncio.run(supervise.run(settings, output.say))

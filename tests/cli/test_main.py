@@ -1,0 +1,118 @@
+"""The command line as a script sees it: output, words, exit codes."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from jan.cli import durations
+from jan.cli.main import COMMANDS
+from jan.errors import InvalidRequest
+
+
+def jan(home: Path, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "jan", *arguments],
+        env={**os.environ, "JAN_HOME": str(home), **environ},
+        cwd=home,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(home: Path, command: str) -> None:
+    run = jan(home, command, "--help")
+
+    assert run.returncode == 0, run.stderr
+    assert f"jan {command}" in run.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["nonsense"], 2, "No such command"),
+        (["key", "create"], 2, "--name"),
+        (["key", "create", "--name", ""], 1, "error: A key's name"),
+        (["key", "create", "--name", "x", "--expires", "soon"], 1, "error: `soon`"),
+        (["--config", "/nowhere.toml", "config", "show"], 1, "error: There is no"),
+    ],
+)
+def test_a_refusal_has_a_code_and_words_and_no_data(
+    home: Path, arguments: list[str], code: int, words: str
+) -> None:
+    run = jan(home, *arguments)
+
+    assert (run.returncode, run.stdout) == (code, "")
+    assert words in run.stderr
+    assert "Traceback" not in run.stderr
+
+
+def test_a_key_is_all_that_key_create_prints(home: Path, database_url: str) -> None:
+    created = jan(home, "key", "create", "--name", "ci", JAN_DATABASE_URL=database_url)
+    listed = jan(home, "key", "list", "--json", JAN_DATABASE_URL=database_url)
+
+    assert created.returncode == 0, created.stderr
+    assert created.stdout.startswith("sk-jan-")
+    assert created.stdout.count("\n") == 1
+    (key,) = json.loads(listed.stdout)
+    assert (key["name"], key["status"]) == ("ci", "active")
+    assert created.stdout.strip() not in listed.stdout
+
+
+def test_a_key_is_revoked_by_its_id(home: Path, database_url: str) -> None:
+    made = jan(home, "key", "create", "--name", "ci", "--json", JAN_DATABASE_URL=database_url)
+    key_id = json.loads(made.stdout)["id"]
+
+    revoked = jan(home, "key", "revoke", key_id, JAN_DATABASE_URL=database_url)
+    shown = jan(home, "key", "show", key_id, "--json", JAN_DATABASE_URL=database_url)
+    missing = jan(home, "key", "revoke", "key_missing", JAN_DATABASE_URL=database_url)
+
+    assert revoked.returncode == 0
+    assert json.loads(shown.stdout)["status"] == "revoked"
+    assert missing.returncode == 1
+
+
+def test_settings_are_shown_with_their_origin_and_without_secrets(home: Path) -> None:
+    (home / "jan.toml").write_text('host = "0.0.0.0"\n', encoding="utf-8")
+
+    run = jan(home, "config", "show", "--json", APIKEY_SECRET="hunter2-" * 8, JAN_PORT="9")
+
+    shown = json.loads(run.stdout)
+    assert shown["port"] == {"value": "9", "origin": "environment (JAN_PORT)"}
+    assert shown["host"]["origin"].endswith("jan.toml")
+    assert shown["api_key_secret"]["value"] == "***"
+    assert "hunter2" not in run.stdout + run.stderr
+
+
+def test_a_command_starts_the_database_itself_and_leaves_nothing_running(home: Path) -> None:
+    run = jan(home, "migrate", "status", "--json")
+
+    assert run.returncode == 0, run.stderr
+    assert [step["has_run"] for step in json.loads(run.stdout)].count(True) == 0
+    assert list((home / "run/postgres").iterdir()) == []
+
+
+def test_two_commands_at_once_share_the_database(home: Path) -> None:
+    environ = {**os.environ, "JAN_HOME": str(home)}
+    argv = [sys.executable, "-m", "jan", "key", "create", "--name"]
+    runs = [
+        subprocess.Popen([*argv, f"k{n}"], env=environ, cwd=home, stdout=subprocess.PIPE, text=True)
+        for n in range(3)
+    ]
+    keys = [run.communicate(timeout=60)[0] for run in runs]
+
+    assert [run.returncode for run in runs] == [0, 0, 0]
+    assert len(set(keys)) == 3
+    assert len(json.loads(jan(home, "key", "list", "--json").stdout)) == 3
+
+
+@pytest.mark.parametrize("text", ["", "1", "d", "-1d", "1w", "1.5h", "9" * 30 + "d", "1 d"])
+def test_what_is_no_duration_is_refused(text: str) -> None:
+    with pytest.raises(InvalidRequest):
+        durations.parse(text, param="since")
