@@ -1,0 +1,96 @@
+"""`python -m bench NAME` measures one thing and prints a Markdown table.
+
+Figures of a shared machine are read as ratios: nothing here passes or fails.
+"""
+
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlsplit
+
+import typer
+import uvloop
+
+from bench import engine as engine_bench
+from bench import gateway as gateway_bench
+from bench import peers as peers_bench
+from bench import report, subjects
+from bench import start as start_bench
+
+app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False, help=__doc__
+)
+
+Rounds = Annotated[int, typer.Option(min=1, help="Rounds of which medians are shown.")]
+Home = Annotated[Path | None, typer.Option(help="JAN_HOME with an engine and a model.")]
+
+
+@app.command()
+def gateway(rounds: Rounds = 5) -> None:
+    """Measure the gateway in front of a mock upstream: latency, CPU, memory, hang-ups."""
+
+    async def run() -> None:
+        with subjects.temporary_folder() as home:
+            async with subjects.mock() as mock, subjects.jan(mock.target, home) as jan:
+                figures = await gateway_bench.measure(mock, [jan], rounds=rounds)
+        targets = gateway_bench.TARGETS
+        report.show("Gateway", figures, ratio=("jan", "direct"), targets=targets)
+
+    uvloop.run(run())
+
+
+@app.command()
+def peers(rounds: Rounds = 3) -> None:
+    """Measure the same with LiteLLM beside it, installed from PyPI for the occasion."""
+
+    async def run() -> None:
+        with subjects.temporary_folder() as home, subjects.temporary_folder() as other:
+            async with (
+                subjects.mock() as mock,
+                subjects.jan(mock.target, home) as jan,
+                peers_bench.litellm(mock.target, other) as litellm,
+            ):
+                figures = await gateway_bench.measure(mock, [jan, litellm], rounds=rounds)
+        targets = gateway_bench.TARGETS
+        report.show("Gateways", figures, ratio=("jan", "litellm"), targets=targets)
+
+    uvloop.run(run())
+
+
+@app.command()
+def engine(
+    home: Home = None,
+    url: Annotated[str | None, typer.Option(help="A vLLM that runs already.")] = None,
+    rounds: Rounds = 6,
+    tokens: Annotated[int, typer.Option(min=1, help="Tokens of each answer.")] = 48,
+) -> None:
+    """Measure the gateway in front of real vLLM: tokens a second, time to first token."""
+    if (home is None) == (url is None):
+        raise typer.BadParameter("name either --home or --url")
+
+    async def run() -> None:
+        with subjects.temporary_folder() as folder:
+            if url is not None:
+                direct = await subjects.named("direct", urlsplit(url).port or 80)
+                figures = await behind(direct, folder)
+            else:
+                assert home is not None
+                async with subjects.engine(home, folder / "engine.log") as runner:
+                    figures = await behind(runner.target, folder)
+        targets = engine_bench.TARGETS
+        report.show("In front of vLLM", figures, targets=targets)
+
+    async def behind(direct: subjects.Target, folder: Path) -> report.Figures:
+        async with subjects.jan(direct, folder) as jan:
+            return await engine_bench.measure(direct, jan.target, rounds=rounds, tokens=tokens)
+
+    uvloop.run(run())
+
+
+@app.command()
+def start(home: Home = None, rounds: Rounds = 5) -> None:
+    """Measure the time of `jan --help`, to /livez and, with a home, to the first token."""
+    figures = uvloop.run(start_bench.measure(rounds=rounds, home=home))
+    report.show("Start", figures, ratio=("jan", "bare Python"), targets=start_bench.TARGETS)
+
+
+app()
