@@ -1,0 +1,97 @@
+"""Writes the pages of docs/ that say what code says: settings and error codes.
+
+`python docs/generate.py` writes them; a test fails when they are stale.
+"""
+
+import ast
+import inspect
+from pathlib import Path
+
+from jan import errors
+from jan.settings import ALIASES, Settings, shown
+
+DOCS = Path(__file__).parent
+
+CONFIGURATION = """\
+# Configuration
+
+Generated from `jan/settings.py` by `just docs`.
+
+Precedence: flags on the command line, then the environment, then `jan.toml`, then defaults.
+`jan config show` prints each value and where it came from; `jan config check` only checks.
+
+`jan.toml` is looked for where `--config` or `JAN_CONFIG` says, then in the working directory, then
+in `JAN_HOME`. Its keys are the names below; an unknown one is refused:
+
+```toml
+host = "0.0.0.0"
+model = "Qwen/Qwen3-4B-Instruct-2507"
+```
+
+| setting | variable | default | what it does |
+| --- | --- | --- | --- |
+{rows}
+
+Lists are separated by commas in the environment and are arrays in `jan.toml`.
+
+## Names of Jan Server
+
+| variable | is the same as |
+| --- | --- |
+{aliases}
+"""
+
+ERRORS = """\
+# Error codes
+
+Generated from `jan/errors.py` by `just docs`.
+
+Every error has the body `{{"error": {{"message", "type", "param", "code"}}}}`; on Anthropic's paths
+(`/v1/messages`) it is `{{"type": "error", "error": {{"type", "message"}}, "request_id"}}`.
+`code` never changes its meaning. An error of the model server keeps its status, and its code if
+it sent one.
+
+| code | status | type | meaning |
+| --- | --- | --- | --- |
+{rows}
+"""
+
+
+def configuration() -> str:
+    """The page of settings."""
+    rows = "\n".join(
+        f"| `{name}` | `JAN_{name.upper()}` | {_default(name)} | {_line(field.description)} |"
+        for name, field in Settings.model_fields.items()
+    )
+    aliases = "\n".join(f"| `{alias}` | `JAN_{name.upper()}` |" for alias, name in ALIASES.items())
+    return CONFIGURATION.format(rows=rows, aliases=aliases)
+
+
+def error_codes() -> str:
+    """The page of error codes, in the order of the tree."""
+    tree = ast.parse(inspect.getsource(errors))
+    classes = [getattr(errors, node.name) for node in tree.body if isinstance(node, ast.ClassDef)]
+    rows = "\n".join(
+        f"| `{kind.code}` | {kind.status} | `{kind.type}` | {_line(kind.__doc__)} |"
+        for kind in classes
+    )
+    return ERRORS.format(rows=rows)
+
+
+def _default(name: str) -> str:
+    if name == "home":
+        return "`~/.local/share/jan`, for root `/var/lib/jan`"
+    value = shown(Settings.model_fields[name].default)
+    return f"`{value}`" if value else ""
+
+
+def _line(text: str | None) -> str:
+    return " ".join((text or "").split())
+
+
+PAGES = {"configuration.md": configuration, "errors.md": error_codes}
+
+
+if __name__ == "__main__":
+    for name, page in PAGES.items():
+        (DOCS / name).write_text(page(), encoding="utf-8")
