@@ -1,0 +1,29 @@
+"""Every table that Jan declares, for whoever compares them with the database's."""
+
+from jan.audit.tables import AuditLog
+from jan.auth.tables import Attempt, Identity, OneTimeCode, RefreshToken, Session
+from jan.invites.tables import Invite, InviteProject
+from jan.keys.tables import ApiKey
+from jan.organization.tables import Organization, OrganizationMember
+from jan.projects.tables import Project, ProjectMember, ServiceAccount
+from jan.usage.tables import Usage
+from jan.users.tables import User
+
+TABLES = (
+    ApiKey,
+    Attempt,
+    AuditLog,
+    Identity,
+    Invite,
+    InviteProject,
+    OneTimeCode,
+    Organization,
+    OrganizationMember,
+    Project,
+    ProjectMember,
+    RefreshToken,
+    ServiceAccount,
+    Session,
+    Usage,
+    User,
+)
