@@ -103,6 +103,8 @@ class Settings(BaseModel):
 
     database_url: SecretStr | None = None
     """PostgreSQL to use, `postgresql://user:password@host/name`. Not set: Jan runs its own."""
+    database_migration_url: SecretStr | None = None
+    """The same database for the owner of its tables, who migrates. Not set: `database_url`."""
     database_read_urls: Annotated[tuple[SecretStr, ...], BeforeValidator(_split)] = ()
     """Read replicas of that database."""
     database_pool_size: int = Field(default=10, ge=1, le=500)

@@ -4,14 +4,18 @@ import os
 import shutil
 import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import pytest
 
-from jan.db import dsn, embedded, migrate
+from jan.caller import Caller
+from jan.db import dsn, embedded, migrate, scope
 from jan.db.engine import Database, connect
+from jan.organization import access
 
 PASSWORD = "p" * 64
 TEMPLATE = "jan_template"
@@ -55,10 +59,10 @@ async def postgres(anyio_backend: str) -> AsyncGenerator[Path]:
         admin = await asyncpg.connect(dsn.own(home, dsn.SUPERUSER, "postgres", PASSWORD))
         await admin.execute("ALTER SYSTEM SET fsync = off")  # tests lose nothing worth keeping
         await admin.execute("SELECT pg_reload_conf()")
-        await admin.execute(f"CREATE DATABASE {TEMPLATE} OWNER {dsn.ROLE}")
-        url = dsn.own(home, dsn.ROLE, TEMPLATE, PASSWORD)
+        await admin.execute(f"CREATE DATABASE {TEMPLATE} OWNER {dsn.OWNER}")
+        url = dsn.own(home, dsn.OWNER, TEMPLATE, PASSWORD)
         async with connect(url, pool_size=1, application_name="template") as database:
-            await migrate.up(database)
+            await migrate.up(database, role=dsn.ROLE)
         await admin.close()
         yield home
     shutil.rmtree(home)
@@ -67,21 +71,60 @@ async def postgres(anyio_backend: str) -> AsyncGenerator[Path]:
 async def _create(home: Path, template: str) -> str:
     name = f"test_{next(_numbers)}"
     admin = await asyncpg.connect(dsn.own(home, dsn.SUPERUSER, "postgres", PASSWORD))
-    await admin.execute(f"CREATE DATABASE {name} OWNER {dsn.ROLE} TEMPLATE {template}")
+    await admin.execute(f"CREATE DATABASE {name} OWNER {dsn.OWNER} TEMPLATE {template}")
     await admin.close()
-    return dsn.own(home, dsn.ROLE, name, PASSWORD)
+    return name
 
 
 @pytest.fixture
 async def empty_database_url(postgres: Path) -> str:
-    """A database in which nothing is."""
-    return await _create(postgres, "template0")
+    """A database in which nothing is, for its owner."""
+    return dsn.own(postgres, dsn.OWNER, await _create(postgres, "template0"), PASSWORD)
 
 
 @pytest.fixture
-async def database_url(postgres: Path) -> str:
-    """A database with Jan's schema and no rows."""
+async def database_name(postgres: Path) -> str:
+    """A database with Jan's schema, the default organization in it, and nothing else."""
     return await _create(postgres, TEMPLATE)
+
+
+@pytest.fixture
+def database_url(postgres: Path, database_name: str) -> str:
+    """That database, for the role that requests run as."""
+    return dsn.own(postgres, dsn.ROLE, database_name, PASSWORD)
+
+
+@pytest.fixture
+def owner_url(postgres: Path, database_name: str) -> str:
+    """That database, for its owner."""
+    return dsn.own(postgres, dsn.OWNER, database_name, PASSWORD)
+
+
+@pytest.fixture
+async def operator(database: Database) -> Caller:
+    """The operator, in the default organization."""
+    return await access.operator()
+
+
+async def fetch(query: str, *values: object) -> list[Any]:
+    """Ask the open database, seeing all rows."""
+    async with scope.system() as connection:
+        return await connection.fetch(query, *values)
+
+
+async def execute(statement: str, *values: object) -> None:
+    """Change the open database, seeing all rows."""
+    async with scope.system() as connection:
+        await connection.execute(statement, *values)
+
+
+@asynccontextmanager
+async def locking(database: Database, statement: str) -> AsyncGenerator[Any]:
+    """Hold locks during the block, of which code in it is no part. The value is a connection."""
+    async with database.connection() as connection, connection.transaction():
+        await connection.execute("SET LOCAL jan.scope = 'system'")
+        await connection.execute(statement)
+        yield connection
 
 
 @pytest.fixture

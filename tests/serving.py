@@ -117,7 +117,9 @@ class Serve:
         """Ask its database, while it runs."""
         loaded = settings.load({"home": self.home})
         secrets = keyring.load(loaded.settings)
-        connection = await asyncpg.connect(dsn.resolve(loaded.settings, secrets))
+        connection = await asyncpg.connect(
+            dsn.resolve(loaded.settings, secrets), server_settings={"jan.scope": "system"}
+        )
         try:
             return await connection.fetch(query)
         finally:

@@ -15,8 +15,10 @@ from jan.keyring import Keyring
 from jan.settings import Settings
 
 DATABASE = "jan"
-ROLE = "jan"
-"""Owns the database and may do nothing to the server."""
+OWNER = "jan"
+"""Owns the database and its tables, and may do nothing to the server. Migrations run as it."""
+ROLE = "jan_app"
+"""What everything else runs as: it uses the tables, and can't get round their row security."""
 SUPERUSER = "postgres"
 SOCKET_NAME = ".s.PGSQL.5432"
 """PostgreSQL names it by the port, though nothing listens there."""
@@ -43,12 +45,19 @@ _PAIR = re.compile(r"\s*(\w+)\s*=\s*(?:'((?:[^'\\]|\\.)*)'|((?:[^\s'\\]|\\.)*))(
 
 
 def resolve(settings: Settings, keyring: Keyring) -> str:
-    """Name the primary, as a URL with the password in it.
+    """Name the primary for the role that requests run as, as a URL with the password in it.
 
     Raises:
         Misconfigured: `database_url` is none.
     """
     return configured(settings) or own(settings.home, ROLE, DATABASE, keyring.database_password)
+
+
+def resolve_owner(settings: Settings, keyring: Keyring) -> str:
+    """Name the primary for its owner, as `resolve` does."""
+    if settings.database_migration_url is not None:
+        return _url("database_migration_url", settings.database_migration_url)
+    return configured(settings) or own(settings.home, OWNER, DATABASE, keyring.database_password)
 
 
 def configured(settings: Settings) -> str | None:

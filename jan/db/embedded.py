@@ -104,15 +104,16 @@ async def _answers(url: str) -> bool:
 
 
 async def _create_database(url: str, password: str) -> None:
-    """Make the role and the database where missing: a kill after initdb may have come between."""
+    """Make the roles and the database where missing: a kill after initdb may have come between."""
     connection = await asyncpg.connect(url, timeout=CONNECT_TIMEOUT_S)
     try:
-        if not await connection.fetchval("SELECT 1 FROM pg_roles WHERE rolname = $1", dsn.ROLE):
-            # DDL takes no parameters; the password is our own, of hexadecimal digits.
-            await connection.execute(f"CREATE ROLE {dsn.ROLE} LOGIN PASSWORD '{password}'")
+        for role in (dsn.OWNER, dsn.ROLE):
+            if not await connection.fetchval("SELECT 1 FROM pg_roles WHERE rolname = $1", role):
+                # DDL takes no parameters; the password is our own, of hexadecimal digits.
+                await connection.execute(f"CREATE ROLE {role} LOGIN PASSWORD '{password}'")
         exists = "SELECT 1 FROM pg_database WHERE datname = $1"
         if not await connection.fetchval(exists, dsn.DATABASE):
-            await connection.execute(f"CREATE DATABASE {dsn.DATABASE} OWNER {dsn.ROLE}")
+            await connection.execute(f"CREATE DATABASE {dsn.DATABASE} OWNER {dsn.OWNER}")
     finally:
         await connection.close()
 

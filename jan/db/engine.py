@@ -50,6 +50,9 @@ os.environ.setdefault("PICCOLO_CONF", "jan.db.piccolo_conf")  # where Piccolo's 
 class _PiccoloEngine(PostgresEngine):
     """Piccolo's way to the pool. It never opens a connection outside of it."""
 
+    database: "Database | None" = None
+    """Whose pool it is."""
+
     async def get_version(self) -> float:
         """Answer without asking: at import there may be no server."""
         return float(self.min_version_number)
@@ -85,16 +88,18 @@ class Database:
         """The primary's."""
         self.read_pools = tuple(read_pools)
         """The replicas', in the order of their URLs. Any may be down."""
-        self._outer_pool: asyncpg.Pool | None = None
+        self._outer: Database | None = None
 
     async def __aenter__(self) -> Self:
         for pool in (self.pool, *self.read_pools):
             await pool
-        self._outer_pool, PICCOLO.pool = PICCOLO.pool, self.pool
+        self._outer, PICCOLO.database = PICCOLO.database, self
+        PICCOLO.pool = self.pool
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        PICCOLO.pool = self._outer_pool
+        PICCOLO.database = self._outer
+        PICCOLO.pool = self._outer.pool if self._outer else None
         with anyio.CancelScope(shield=True):
             for pool in (self.pool, *self.read_pools):
                 with anyio.move_on_after(CLOSE_TIMEOUT_S) as closing:

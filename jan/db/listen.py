@@ -14,8 +14,10 @@ from jan.db.engine import CONNECT_TIMEOUT_S, UNREACHED
 
 RETRY_S = 0.25
 MAX_RETRY_S = 2.0
-PROBE_EVERY_S = 5.0
-"""Between two signs of life: a server that vanished without a word is noticed by this."""
+PROBE_EVERY_S = 0.4
+"""Between two signs of life: a server that vanished or hangs without a word is noticed by this."""
+PROBE_TIMEOUT_S = 0.4
+"""For each of them. Both together are less than the second in which a revocation has to arrive."""
 
 TROUBLE = (*UNREACHED, asyncpg.PostgresError, asyncpg.InterfaceError)
 """What passes, whatever it is: a server that is a standby for now refuses LISTEN, for one."""
@@ -74,4 +76,4 @@ async def _relay(
             await ended.wait()
         if ended.is_set():
             raise ConnectionResetError("the server closed the connection")
-        await connection.execute("SELECT 1", timeout=CONNECT_TIMEOUT_S)
+        await connection.execute("SELECT 1", timeout=PROBE_TIMEOUT_S)

@@ -18,6 +18,7 @@ from piccolo.apps.migrations.commands.base import BaseMigrationManager
 from piccolo.apps.migrations.commands.forwards import run_forwards
 from piccolo.table import Table
 
+from jan.db import grants
 from jan.db.engine import Database, connect
 from jan.db.piccolo_app import APP_NAME, MIGRATIONS
 from jan.errors import DatabaseUnavailable, Misconfigured
@@ -46,8 +47,10 @@ forwards = Migration(ID, UP, __doc__)
 '''
 
 
-async def up(database: Database) -> list[str]:
+async def up(database: Database, *, role: str | None = None) -> list[str]:
     """Run what has not run yet, all of it or nothing. Returns the ids that ran, oldest first.
+
+    `database` is its owner's; `role`, where it is another, is given its rights.
 
     Raises:
         Misconfigured: the database is newer than this program, or is not Jan's. It was not altered.
@@ -66,8 +69,12 @@ async def up(database: Database) -> list[str]:
             raise DatabaseUnavailable("Another process has been migrating for too long.") from None
         pending = await _pending(connection)
         if pending:
+            # A step that changes rows must see them, whosever they are.
+            await connection.execute("SET LOCAL jan.scope = 'system'")
             with contextlib.redirect_stdout(io.StringIO()):  # Piccolo talks to people there
                 await run_forwards(APP_NAME)
+        if role is not None:
+            await grants.grant(connection, role)
     return pending
 
 

@@ -10,8 +10,9 @@ import anyio
 import asyncpg
 
 from jan import clock, keyring
-from jan.db import dsn, embedded, migrate
+from jan.db import dsn, embedded
 from jan.db.engine import CONNECT_TIMEOUT_S, UNREACHED, Database, connect
+from jan.db.prepare import prepare
 from jan.errors import Conflict
 from jan.settings import Loaded
 
@@ -22,22 +23,33 @@ STAY_S = 30.0
 
 
 @asynccontextmanager
-async def opened(loaded: Loaded, *, is_migrated: bool = True) -> AsyncGenerator[Database]:
+async def opened(loaded: Loaded) -> AsyncGenerator[Database]:
     """Open the database, with the schema of this program; start Jan's own server where it is down.
 
     Raises:
         DatabaseUnavailable: a configured database does not answer.
-        Misconfigured: see `jan.db.embedded.running` and `jan.db.migrate.up`.
+        Misconfigured: see `jan.db.embedded.running` and `jan.db.prepare`.
     """
-    settings = loaded.settings
-    secrets = keyring.load(settings)
-    url = dsn.resolve(settings, secrets)
+    secrets = keyring.load(loaded.settings)
+    async with opened_as_owner(loaded) as owner:
+        await prepare(loaded.settings, secrets, owner)
+        async with connect(
+            dsn.resolve(loaded.settings, secrets),
+            pool_size=POOL_SIZE,
+            application_name="jan command",
+        ) as database:
+            yield database
+
+
+@asynccontextmanager
+async def opened_as_owner(loaded: Loaded) -> AsyncGenerator[Database]:
+    """Open the database as it is, for the role that migrates. Raises as `opened`."""
+    secrets = keyring.load(loaded.settings)
+    url = dsn.resolve_owner(loaded.settings, secrets)
     async with (
         _served(loaded, url, secrets.database_password),
         connect(url, pool_size=POOL_SIZE, application_name="jan command") as database,
     ):
-        if is_migrated:
-            await migrate.up(database)
         yield database
 
 

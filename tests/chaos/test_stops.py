@@ -10,6 +10,7 @@ import httpx
 from jan import settings
 from jan.db import session
 from tests.chaos.conftest import CHAT, PATH, Scene
+from tests.conftest import fetch
 from tests.fakes import DONE, Reply, Seen, chat_chunk
 from tests.serving import DEADLINE_S, Serve, serving
 
@@ -34,8 +35,8 @@ async def test_a_clean_stop_leaves_nothing_behind_and_every_usage_row(scene: Sce
     assert statuses == [200] * 20
     assert code == 0
     assert scene.serve.left_behind() == []
-    async with session.opened(settings.load({"home": scene.serve.home})) as database:
-        assert await database.pool.fetchval("SELECT count(*) FROM usage") == 20
+    async with session.opened(settings.load({"home": scene.serve.home})):
+        assert [tuple(row) for row in await fetch("SELECT count(*) FROM usage")] == [(20,)]
 
 
 async def test_a_running_stream_may_finish_while_nothing_new_begins(scene: Scene) -> None:

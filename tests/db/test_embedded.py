@@ -62,12 +62,12 @@ async def test_it_is_private_checked_and_durable(home: Path) -> None:
 
 async def test_what_was_committed_is_there_after_a_kill(home: Path) -> None:
     async with embedded.running(home, PASSWORD) as child:
-        async with connected(home) as connection:
+        async with connected(home, dsn.OWNER) as connection:
             await connection.execute("CREATE TABLE t AS SELECT 42 AS n")
         os.kill(child.pid, signal.SIGKILL)
         await child.wait()
 
-    async with embedded.running(home, PASSWORD), connected(home) as connection:
+    async with embedded.running(home, PASSWORD), connected(home, dsn.OWNER) as connection:
         assert await connection.fetchval("SELECT n FROM t") == 42
 
 

@@ -94,11 +94,9 @@ async def test_a_server_that_is_not_there_is_an_unavailable_database() -> None:
     assert all(isinstance(answer, DatabaseUnavailable) for answer in answers.values())
 
 
-async def test_a_sessions_death_is_healed_by_the_next(
-    database: Database, database_url: str
-) -> None:
+async def test_a_sessions_death_is_healed_by_the_next(database: Database, owner_url: str) -> None:
     pid = await database.pool.fetchval("SELECT pg_backend_pid()")
-    other = await asyncpg.connect(database_url)
+    other = await asyncpg.connect(owner_url)
     await other.execute("SELECT pg_terminate_backend($1)", pid)
     await other.close()
 

@@ -9,10 +9,12 @@ import pytest
 
 from jan.db import dsn, migrate
 from jan.db.engine import Database, connect
+from jan.doctor.tables import TABLES
 from jan.errors import Misconfigured
-from jan.keys.tables import ApiKey
-from jan.usage.tables import Usage
 from tests.conftest import PASSWORD
+
+NOT_OURS = {"migration"}
+"""Piccolo's own: what has run."""
 
 
 async def _dump(url: str) -> list[tuple[str, int]]:
@@ -75,22 +77,22 @@ async def test_a_database_of_another_program_is_refused_and_left_alone(
     assert await _dump(empty_database_url) == before
 
 
-async def test_a_newer_database_is_refused_and_left_alone(database_url: str) -> None:
-    connection = await asyncpg.connect(database_url)
+async def test_a_newer_database_is_refused_and_left_alone(owner_url: str) -> None:
+    connection = await asyncpg.connect(owner_url)
     await connection.execute(
         "INSERT INTO migration (name, app_name, ran_on)"
         " VALUES ('2999-01-01T00:00:00:000000', 'jan', now())"
     )
     await connection.close()
-    before = await _dump(database_url)
+    before = await _dump(owner_url)
 
-    async with connect(database_url, pool_size=2, application_name="t") as database:
+    async with connect(owner_url, pool_size=2, application_name="t") as database:
         with pytest.raises(Misconfigured, match="newer than this Jan"):
             await migrate.up(database)
         with pytest.raises(Misconfigured, match="newer than this Jan"):
             await migrate.status(database)
 
-    assert await _dump(database_url) == before
+    assert await _dump(owner_url) == before
 
 
 async def test_a_step_that_fails_leaves_nothing_behind(
@@ -99,7 +101,9 @@ async def test_a_step_that_fails_leaves_nothing_behind(
     last = max(migrate.MIGRATIONS.glob("m*.py"))
     for path in migrate.MIGRATIONS.glob("m*.py"):
         (tmp_path / f"failing_{path.name}").write_text(path.read_text(encoding="utf-8"))
-    broken = last.read_text(encoding="utf-8").replace("UP = (", 'UP = ("SELECT 1/0",')
+    broken = last.read_text(encoding="utf-8").replace(
+        "forwards =", 'UP = ("SELECT 1/0", *UP)\nforwards ='
+    )
     (tmp_path / f"failing_{last.name}").write_text(broken, encoding="utf-8")
     monkeypatch.setattr("jan.db.piccolo_app.APP_CONFIG.migrations_folder_path", str(tmp_path))
     monkeypatch.setattr(migrate, "MIGRATIONS", tmp_path)
@@ -154,14 +158,24 @@ async def test_a_schema_of_its_own_is_looked_at(empty_database_url: str) -> None
         assert await migrate.up(database) == []
 
 
+async def test_every_table_is_declared_and_has_row_security(database: Database) -> None:
+    rows = await database.pool.fetch(
+        "SELECT relname, relrowsecurity AND relforcerowsecurity AS is_secure FROM pg_class"
+        " WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p')"
+    )
+
+    found = {row["relname"]: row["is_secure"] for row in rows if row["relname"] not in NOT_OURS}
+
+    assert found == dict.fromkeys((table._meta.tablename for table in TABLES), True)
+
+
 async def test_tables_are_as_declared_and_a_difference_is_named(database: Database) -> None:
-    tables = (ApiKey, Usage)
-    assert await migrate.drift(database, tables) == []
+    assert await migrate.drift(database, TABLES) == []
 
     await database.pool.execute("ALTER TABLE usage DROP COLUMN cached_tokens")
     await database.pool.execute("ALTER TABLE api_key ALTER COLUMN name DROP NOT NULL")
 
-    assert await migrate.drift(database, tables) == [
+    assert await migrate.drift(database, TABLES) == [
         "api_key.name is VARCHAR(200), not VARCHAR(200) NOT NULL",
         "usage.cached_tokens is missing, not INTEGER NOT NULL",
     ]

@@ -7,6 +7,7 @@ import pytest
 
 from jan import keyring, settings
 from jan.db import embedded, session
+from tests.conftest import fetch
 
 pytestmark = pytest.mark.slow
 
@@ -14,7 +15,9 @@ pytestmark = pytest.mark.slow
 async def _count(home: Path) -> int:
     loaded = settings.load({"home": home}, environ={})
     async with session.opened(loaded) as database:
-        return await database.pool.fetchval("SELECT count(*) FROM api_key")
+        assert database
+        ((count,),) = await fetch("SELECT count(*) FROM api_key")
+        return count
 
 
 async def test_a_command_alone_starts_the_server_and_stops_it(home: Path) -> None:

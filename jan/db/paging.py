@@ -1,0 +1,51 @@
+"""One page of rows, found by where the last one ended: as quick at a list's end as at its start."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from jan.errors import InvalidRequest
+from jan.pages import Wanted
+
+
+async def fetch(  # noqa: PLR0913 - as many as a list has sides
+    connection: Any,
+    select: str,
+    parameters: Sequence[object],
+    wanted: Wanted,
+    *,
+    alias: str,
+    instant: str = "created_at",
+) -> list[Any]:
+    """Read one row more than a page has, in the order of `wanted.reads_up`.
+
+    `select` is a query with a WHERE and no ORDER BY, in which `alias` names the table with the id;
+    `instant` is the column that orders it.
+
+    Raises:
+        InvalidRequest: the cursor is none of the list's ids.
+    """
+    condition = ""
+    values = list(parameters)
+    key = f"({alias}.{instant}, {alias}.id)"
+    if wanted.cursor is not None:
+        # Within the same list: a foreign id is no cursor.
+        found = await connection.fetchrow(
+            f"SELECT at_cursor.{instant}, at_cursor.id FROM ({select}) AS at_cursor"  # noqa: S608 - our own names
+            f" WHERE at_cursor.id = ${len(values) + 1}",
+            *values,
+            wanted.cursor,
+        )
+        if found is None:
+            raise InvalidRequest(
+                f"`{wanted.cursor_param}` is none of the ids in this list.",
+                param=wanted.cursor_param,
+            )
+        beyond = ">" if wanted.reads_up else "<"
+        condition = f" AND {key} {beyond} (${len(values) + 1}, ${len(values) + 2})"
+        values += [found[instant], found["id"]]
+    direction = "ASC" if wanted.reads_up else "DESC"
+    return await connection.fetch(
+        f"{select}{condition} ORDER BY {alias}.{instant} {direction}, {alias}.id {direction}"
+        f" LIMIT {wanted.limit + 1}",
+        *values,
+    )

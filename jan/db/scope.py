@@ -1,0 +1,105 @@
+"""Whose rows a transaction sees: PostgreSQL's row-level security is told by it.
+
+The first wall is every query's own condition; this is the second. A query outside of these blocks
+sees nothing at all.
+"""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+import asyncpg
+from asyncpg.pool import PoolConnectionProxy
+
+from jan.caller import Caller
+from jan.db.engine import PICCOLO
+from jan.errors import DatabaseUnavailable, InvalidRequest
+
+SET = """
+SELECT set_config('jan.scope', $1, true), set_config('jan.organization', $2, true),
+       set_config('jan.project', $3, true), set_config('jan.user', $4, true)
+"""
+"""For the rest of the transaction. Source: https://www.postgresql.org/docs/18/functions-admin.html"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Tenant:
+    scope: str
+    organization_id: str = ""
+    project_id: str = ""
+    user_id: str = ""
+
+
+SYSTEM = _Tenant("system")
+
+
+@dataclass(frozen=True, slots=True)
+class _Open:
+    tenant: _Tenant
+    connection: PoolConnectionProxy
+
+
+_open: ContextVar[_Open | None] = ContextVar("open", default=None)
+"""The transaction that this task is in."""
+
+
+@asynccontextmanager
+async def of(caller: Caller) -> AsyncGenerator[PoolConnectionProxy]:
+    """Do all of the block or none, seeing what the caller's organization or person may see.
+
+    A block within one of the same caller takes part in its transaction.
+
+    Raises:
+        DatabaseUnavailable: as `Database.transaction`.
+        InvalidRequest: what the caller sent can't be stored: NUL in a text, half a character.
+    """
+    tenant = _Tenant(
+        "tenant", caller.organization_id or "", caller.project_id or "", caller.user_id or ""
+    )
+    try:
+        async with _transaction(tenant) as connection:
+            yield connection
+    except asyncpg.DataError as error:
+        raise InvalidRequest("The request holds text or numbers that can't be stored.") from error
+
+
+@asynccontextmanager
+async def system() -> AsyncGenerator[PoolConnectionProxy]:
+    """Do all of the block or none, seeing every row.
+
+    For what runs before there is a caller, for background work, and for whoever administers all
+    organizations, once that is known. Raises as `of`.
+    """
+    async with _transaction(SYSTEM) as connection:
+        yield connection
+
+
+@asynccontextmanager
+async def joined(caller: Caller) -> AsyncGenerator[PoolConnectionProxy]:
+    """Take part in the transaction that is open, whosever it is; open the caller's if none is."""
+    if outer := _open.get():
+        yield outer.connection
+        return
+    async with of(caller) as connection:
+        yield connection
+
+
+@asynccontextmanager
+async def _transaction(tenant: _Tenant) -> AsyncGenerator[PoolConnectionProxy]:
+    if outer := _open.get():
+        # Two tenants in one transaction would be one that sees the other's rows.
+        assert outer.tenant == tenant
+        yield outer.connection
+        return
+    if PICCOLO.database is None:
+        raise DatabaseUnavailable("No database is open in this process.")
+    async with PICCOLO.database.transaction() as connection:
+        await connection.execute(
+            SET, tenant.scope, tenant.organization_id, tenant.project_id, tenant.user_id
+        )
+        token = _open.set(_Open(tenant, connection))
+        try:
+            yield connection
+        finally:
+            _open.reset(token)

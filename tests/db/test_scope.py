@@ -1,0 +1,112 @@
+"""Row security: a transaction sees its tenant's rows, and a query outside of one sees none."""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import asyncpg
+import pytest
+
+from jan.caller import Caller
+from jan.db import scope
+from jan.db.engine import Database, connect
+from jan.keys import service as keys
+from jan.keys.schemas import KeyCreate
+from tests.conftest import execute, fetch
+
+COUNT = "SELECT count(*) FROM api_key"
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    """An open pool for the role that requests run as."""
+    async with connect(database_url, pool_size=4, application_name="test") as opened:
+        yield opened
+
+
+@pytest.fixture
+async def stranger(operator: Caller) -> Caller:
+    """Somebody in another organization."""
+    await execute("INSERT INTO organization (id, name) VALUES ('org_other', 'Other')")
+    return replace(operator, organization_id="org_other")
+
+
+async def test_a_tenant_sees_its_own_rows_and_no_others(operator: Caller, stranger: Caller) -> None:
+    await keys.create(operator, KeyCreate(name="ci"), hmac_secret="s" * 32)
+
+    async with scope.of(operator) as connection:
+        assert await connection.fetchval(COUNT) == 1
+    async with scope.of(stranger) as connection:
+        assert await connection.fetchval(COUNT) == 0
+
+
+async def test_a_query_outside_of_a_scope_sees_nothing(
+    database: Database, operator: Caller
+) -> None:
+    await keys.create(operator, KeyCreate(name="ci"), hmac_secret="s" * 32)
+
+    assert await database.pool.fetchval(COUNT) == 0
+    assert [tuple(row) for row in await fetch(COUNT)] == [(1,)]
+
+
+async def test_a_tenant_can_not_write_into_another(operator: Caller, stranger: Caller) -> None:
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        async with scope.of(stranger) as connection:
+            await connection.execute(
+                "INSERT INTO project (id, organization_id, name) VALUES ('proj_x', $1, 'x')",
+                operator.organization_id,
+            )
+
+
+async def test_the_scope_ends_with_its_transaction(database: Database, operator: Caller) -> None:
+    await keys.create(operator, KeyCreate(name="ci"), hmac_secret="s" * 32)
+    for _ in range(database.pool.get_max_size() + 1):
+        async with scope.of(operator) as connection:
+            assert await connection.fetchval(COUNT) == 1
+
+    assert await database.pool.fetchval(COUNT) == 0
+
+
+async def test_a_block_within_a_block_takes_part(operator: Caller) -> None:
+    with pytest.raises(ZeroDivisionError):
+        async with scope.of(operator):
+            await keys.create(operator, KeyCreate(name="ci"), hmac_secret="s" * 32)
+            raise ZeroDivisionError
+
+    assert [tuple(row) for row in await fetch(COUNT)] == [(0,)]
+
+
+async def test_two_tenants_never_share_a_transaction(operator: Caller, stranger: Caller) -> None:
+    async with scope.of(operator):
+        with pytest.raises(AssertionError):
+            async with scope.of(stranger):
+                pass
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "CREATE TABLE t (n int)",
+        "ALTER TABLE api_key DISABLE ROW LEVEL SECURITY",
+        "DROP POLICY api_key_tenant ON api_key",
+        "TRUNCATE usage",
+        "DELETE FROM audit_log",
+        "UPDATE audit_log SET type = 'x'",
+        "DELETE FROM migration",
+        "SET ROLE jan",
+        "ALTER ROLE jan_app BYPASSRLS",
+    ],
+)
+async def test_requests_can_not_change_the_walls(database: Database, statement: str) -> None:
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        await execute(statement)
+
+
+async def test_the_owner_is_held_by_the_walls_too(owner_url: str, operator: Caller) -> None:
+    await keys.create(operator, KeyCreate(name="ci"), hmac_secret="s" * 32)
+
+    connection = await asyncpg.connect(owner_url)
+
+    assert await connection.fetchval(COUNT) == 0
+    with pytest.raises(asyncpg.InsufficientPrivilegeError, match="append-only"):
+        await connection.execute("SET jan.scope = 'system'; DELETE FROM audit_log")
+    await connection.close()
