@@ -1,19 +1,67 @@
-"""Who is asking: resolved once at the edge from the credential, then handed down."""
+"""Who is asking: resolved once at the edge from the credential, then handed down.
+
+No code below the edge looks at the request again to learn it.
+"""
 
 from dataclasses import dataclass
-from typing import Self
+from typing import Literal, Self
 
-OPERATOR = "operator"
-"""Stands where a key id would, for the person at the machine's own shell."""
+from jan import permissions
+from jan.errors import Forbidden
+from jan.permissions import Scope
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """What a request acts as."""
+    """What a request acts as, where, and what it may do there."""
 
-    key_id: str
+    kind: Literal["operator", "user", "key"]
+    scopes: frozenset[Scope]
+    """What holds in all of the organization, and the data plane of `project_id`."""
+    organization_id: str | None = None
+    """What they administer, if anything."""
+    project_id: str | None = None
+    """Where what is made belongs. None: no project was named and none follows."""
+    is_at_home: bool = False
+    """Whether that project is the person's own, which stands outside of all organizations."""
+    user_id: str | None = None
+    """The person, or the owner of the key."""
+    key_id: str | None = None
+    service_account_id: str | None = None
+    session_id: str | None = None
+    email: str | None = None
+    """The person's, for the audit log."""
+    allowed_models: frozenset[str] | None = None
+    """None: all."""
+    address: str = ""
+    """Where the request came from. Empty on the hot path, where nobody asks."""
+    user_agent: str = ""
 
     @classmethod
-    def operator(cls) -> Self:
-        """Whoever can read JAN_HOME or the database URL: that is the operator's proof."""
-        return cls(OPERATOR)
+    def operator(cls, organization_id: str | None = None, project_id: str | None = None) -> Self:
+        """Whoever can read JAN_HOME or the database's address: that is the operator's proof."""
+        return cls(
+            kind="operator",
+            scopes=permissions.OPERATOR,
+            organization_id=organization_id,
+            project_id=project_id,
+        )
+
+    @property
+    def owning_organization_id(self) -> str | None:
+        """The organization of `project_id`. None: the person's own project has none."""
+        return None if self.is_at_home else self.organization_id
+
+    @property
+    def is_platform(self) -> bool:
+        """Whether all organizations and users of this Jan are theirs to administer."""
+        return Scope.PLATFORM_ADMIN in self.scopes
+
+    def require(self, scope: Scope) -> None:
+        """Refuse whoever may not.
+
+        Raises:
+            Forbidden: the scope is not among the caller's.
+        """
+        if scope not in self.scopes:
+            raise Forbidden(f"This credential lacks the scope `{scope}`.")
