@@ -16,6 +16,7 @@ import msgspec
 import structlog
 
 from jan import clock
+from jan.caller import Caller
 
 Format = Literal["auto", "console", "json"]
 Level = Literal["debug", "info", "warning", "error"]
@@ -30,7 +31,8 @@ class Exchange:
     path: str
     created_at: datetime = field(default_factory=clock.now)
     started_s: float = field(default_factory=time.perf_counter)
-    key_id: str | None = None
+    caller: Caller | None = None
+    """Who asks, once that is known."""
     model: str | None = None
     is_metered: bool = False
     """Whether it belongs into the usage table: the data plane, once it is known who asks."""

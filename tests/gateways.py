@@ -12,6 +12,8 @@ import anyio
 import httpx
 import pytest
 
+from jan import permissions
+from jan.auth.cache import Credential
 from jan.caller import Caller
 from jan.chat.relay import Relay
 from jan.errors import DatabaseUnavailable, Unauthorized
@@ -30,14 +32,24 @@ KEY = "sk-jan-good"
 DEADLINE_S = 5
 
 
+CALLER = Caller(
+    kind="key",
+    scopes=permissions.KEY_KINDS["project"],
+    organization_id="org_1",
+    project_id="proj_1",
+    key_id="key_1",
+)
+"""Who holds it."""
+
+
 class OneKey:
     """Knows one key, by heart."""
 
-    def known(self, key: str) -> Caller | None:
+    def known(self, credential: Credential) -> Caller | None:
         """Tell who holds it."""
-        return Caller("key_1") if key == KEY else None
+        return CALLER if credential.token == KEY else None
 
-    async def resolve(self, key: str) -> Caller:  # noqa: ARG002 - as the Protocol has it
+    async def resolve(self, credential: Credential) -> Caller:  # noqa: ARG002 - as the Protocol has it
         """Know no other."""
         raise Unauthorized("Incorrect API key provided.")
 
@@ -89,7 +101,7 @@ async def running_gateway(
 
     front = create_app(
         Parts(
-            keys=OneKey(),
+            credentials=OneKey(),
             catalog=catalog,
             relay=relay,
             checks={"database": ping},

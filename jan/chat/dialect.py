@@ -8,6 +8,7 @@ import msgspec
 
 from jan import sse
 from jan.errors import JanError
+from jan.permissions import Scope
 
 ANTHROPIC_TYPES = {
     400: "invalid_request_error",
@@ -80,6 +81,7 @@ class Endpoint:
 
     path: str
     dialect: Dialect
+    scope: Scope = Scope.CHAT_WRITE
     may_lack_usage: bool = False
     """Whether a stream tells its tokens only if asked to by `stream_options`."""
 
@@ -87,7 +89,7 @@ class Endpoint:
 ENDPOINTS = (
     Endpoint("/v1/chat/completions", OPENAI, may_lack_usage=True),
     Endpoint("/v1/completions", OPENAI, may_lack_usage=True),
-    Endpoint("/v1/embeddings", OPENAI),
+    Endpoint("/v1/embeddings", OPENAI, Scope.EMBEDDINGS_WRITE),
     Endpoint("/v1/messages", ANTHROPIC),
     Endpoint("/v1/messages/count_tokens", ANTHROPIC),
 )

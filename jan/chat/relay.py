@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from jan import sse, telemetry
+from jan.caller import Caller
 from jan.chat import reading, request
 from jan.chat.dialect import Endpoint
 from jan.chat.request import ClientGone, Receive
@@ -46,11 +47,13 @@ class Relay:
         """
         exchange = telemetry.exchange_of(scope)
         exchange.is_metered = True
+        caller: Caller = scope["user"]
+        caller.require(endpoint.scope)
         body = await request.receive_body(scope["headers"], receive, self.max_body_bytes)
         exchange.request_bytes = len(body)
         routing = request.read(body)
         exchange.is_stream = bool(routing.stream)
-        exchange.model = self.catalog.find(routing.model).id
+        exchange.model = self.catalog.find(routing.model, caller.allowed_models).id
         asking = None
         if exchange.is_stream and endpoint.may_lack_usage:
             asking = request.ask_for_usage(body, routing)

@@ -12,6 +12,7 @@ from jan.cli import context, output
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from jan.caller import Caller
     from jan.keys.schemas import Key
 
 T = TypeVar("T")
@@ -34,14 +35,13 @@ def create(
 ) -> None:
     """Create a key and print it, the only time it can be seen."""
     from jan import keyring
-    from jan.caller import Caller
     from jan.keys import service as keys
     from jan.keys.schemas import KeyCreate
 
     loaded = context.loaded()
-    wanted = KeyCreate(name, _moment(expires) if expires else None)
+    wanted = KeyCreate(name=name, expires_at=_moment(expires) if expires else None)
     secret = keyring.load(loaded.settings).api_key_secret
-    new = _run(lambda: keys.create(Caller.operator(), wanted, hmac_secret=secret))
+    new = _run(lambda operator: keys.create(operator, wanted, hmac_secret=secret))
     output.say(f"Created {new.key.id}. Store the key now: it is not shown again.")
     output.data({**asdict(new.key), "key": new.secret}, as_json=json, text=new.secret)
 
@@ -49,10 +49,10 @@ def create(
 @app.command("list")
 def list_(json: Json = False) -> None:
     """List all keys, those that no longer work included."""
-    from jan.caller import Caller
     from jan.keys import service as keys
+    from jan.pages import MAX_LIMIT, Wanted
 
-    found = _run(lambda: keys.page(Caller.operator()))
+    found = _run(lambda operator: keys.page(operator, Wanted(limit=MAX_LIMIT))).data
     output.data(
         [_shown(key) for key in found],
         as_json=json,
@@ -63,29 +63,28 @@ def list_(json: Json = False) -> None:
 @app.command()
 def show(key_id: KeyId, json: Json = False) -> None:
     """Show one key, but not its secret: nobody has that."""
-    from jan.caller import Caller
     from jan.keys import service as keys
 
-    key = _run(lambda: keys.get(Caller.operator(), key_id))
+    key = _run(lambda operator: keys.get(operator, key_id))
     output.data(_shown(key), as_json=json, text=output.table(COLUMNS, [_row(key)]))
 
 
 @app.command()
 def revoke(key_id: KeyId) -> None:
     """Stop a key from working, everywhere within a second, and for good."""
-    from jan.caller import Caller
     from jan.keys import service as keys
 
-    key = _run(lambda: keys.revoke(Caller.operator(), key_id))
+    key = _run(lambda operator: keys.revoke(operator, key_id))
     output.say(f"Revoked {key.id} ({key.name}).")
 
 
-def _run(act: "Callable[[], Awaitable[T]]") -> T:
+def _run(act: "Callable[[Caller], Awaitable[T]]") -> T:
     from jan.db import session
+    from jan.organization import access
 
     async def run() -> T:
         async with session.opened(context.loaded()):
-            return await act()
+            return await act(await access.operator())
 
     return asyncio.run(run())
 

@@ -15,11 +15,14 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 @app.command()
 def up(json: Json = False) -> None:
     """Run what has not run yet, all of it or nothing. Safe from several machines at once."""
-    from jan.db import migrate, session
+    from jan import keyring
+    from jan.db import session
+    from jan.db.prepare import prepare
 
     async def run() -> list[str]:
-        async with session.opened(context.loaded(), is_migrated=False) as database:
-            return await migrate.up(database)
+        loaded = context.loaded()
+        async with session.opened_as_owner(loaded) as database:
+            return await prepare(loaded.settings, keyring.load(loaded.settings), database)
 
     ran = asyncio.run(run())
     output.say(f"{len(ran)} migrations ran." if ran else "Nothing to do.")
@@ -41,14 +44,13 @@ def status(json: Json = False) -> None:
 def check() -> None:
     """Exit with 1 where something has not run yet, or the tables are not as Jan expects."""
     from jan.db import migrate, session
+    from jan.doctor.tables import TABLES
     from jan.errors import Conflict
-    from jan.keys.tables import ApiKey
-    from jan.usage.tables import Usage
 
     async def run() -> tuple[list[str], list[str]]:
-        async with session.opened(context.loaded(), is_migrated=False) as database:
+        async with session.opened_as_owner(context.loaded()) as database:
             pending = [step for step, has_run in await migrate.status(database) if not has_run]
-            return pending, [] if pending else await migrate.drift(database, (ApiKey, Usage))
+            return pending, [] if pending else await migrate.drift(database, TABLES)
 
     pending, drift = asyncio.run(run())
     if pending:
@@ -71,7 +73,7 @@ def _status() -> list[tuple[str, bool]]:
     from jan.db import migrate, session
 
     async def run() -> list[tuple[str, bool]]:
-        async with session.opened(context.loaded(), is_migrated=False) as database:
+        async with session.opened_as_owner(context.loaded()) as database:
             return await migrate.status(database)
 
     return asyncio.run(run())

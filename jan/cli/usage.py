@@ -11,7 +11,17 @@ from jan.cli import context, output
 if TYPE_CHECKING:
     from jan.usage.schemas import Total
 
-COLUMNS = ("key", "name", "model", "requests", "errors", "prompt", "completion", "cached")
+COLUMNS = (
+    "project",
+    "key",
+    "name",
+    "model",
+    "requests",
+    "errors",
+    "prompt",
+    "completion",
+    "cached",
+)
 
 
 def usage(
@@ -20,16 +30,16 @@ def usage(
 ) -> None:
     """Show requests and tokens by key and model, the largest first."""
     from jan import clock
-    from jan.caller import Caller
     from jan.cli import durations
     from jan.db import session
+    from jan.organization import access
     from jan.usage import service
 
     moment = clock.now() - durations.parse(since, param="since")
 
     async def run() -> "list[Total]":
         async with session.opened(context.loaded()):
-            return await service.totals(Caller.operator(), moment)
+            return await service.totals(await access.operator(), moment)
 
     totals = asyncio.run(run())
     output.data(

@@ -15,8 +15,8 @@ def create_app(parts: Parts) -> Front:
     keyed = Router(
         "/",
         route_handlers=[*chat.handlers(parts.relay), models.router(parts.catalog)],
-        # A function, because Litestar copies everything else deeply: there is one cache of keys.
-        middleware=[lambda app: Authenticate(app, parts.keys)],
+        # A function, because Litestar copies everything else deeply: there is one cache of them.
+        middleware=[lambda app: Authenticate(app, parts.credentials)],
     )
     open_to_all = probes.handlers(
         parts.catalog,

@@ -86,12 +86,15 @@ class Front:
         if exchange.is_metered:
             self.record(exchange)
         ttft_ms = exchange.time_to_first_token_ms
+        caller = exchange.caller
         # Probes come every second, for ever, and say nothing that /readyz does not.
         write = log.debug if exchange.path in PROBES else log.info
         write(
             "request",
             id=exchange.request_id,
-            key=exchange.key_id,
+            key=caller and caller.key_id,
+            user=caller and caller.user_id,
+            project=caller and caller.project_id,
             method=exchange.method,
             # The template, not the path: a path may hold anything a client can think of.
             path=scope.get("path_template"),

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from jan.auth.cache import Credential
 from jan.caller import Caller
 from jan.chat.relay import Relay
 from jan.inference.catalog import Catalog
@@ -13,15 +14,15 @@ Check = Callable[[], Awaitable[None]]
 """Returns if a dependency is well, raises otherwise."""
 
 
-class Keys(Protocol):
-    """Tells who holds a key."""
+class Credentials(Protocol):
+    """Tells who a credential stands for."""
 
-    def known(self, key: str) -> Caller | None:
-        """Tell at once, if it is known by now. Raises Unauthorized for a key known bad."""
+    def known(self, credential: Credential) -> Caller | None:
+        """Tell at once, if it is known by now. Raises Unauthorized for one that is known bad."""
         ...
 
-    async def resolve(self, key: str) -> Caller:
-        """Find out. Raises Unauthorized or DatabaseUnavailable."""
+    async def resolve(self, credential: Credential) -> Caller:
+        """Find out. Raises Unauthorized, NotFound or DatabaseUnavailable."""
         ...
 
 
@@ -29,7 +30,7 @@ class Keys(Protocol):
 class Parts:
     """Everything that an app needs of the process around it."""
 
-    keys: Keys
+    credentials: Credentials
     catalog: Catalog
     relay: Relay
     checks: Mapping[str, Check]

@@ -10,6 +10,8 @@ from functools import partial
 import structlog
 
 from jan import keyring, telemetry
+from jan.auth.cache import CredentialCache
+from jan.auth.tokens import AccessTokens
 from jan.chat.relay import Relay
 from jan.db import dsn, engine, migrate
 from jan.errors import Unavailable
@@ -19,7 +21,6 @@ from jan.gateway.parts import Parts
 from jan.inference.catalog import Catalog
 from jan.inference.client import Client
 from jan.inference.upstream import Upstream
-from jan.keys.cache import KeyCache
 from jan.settings import Loaded
 from jan.usage.recorder import UsageRecorder
 from jan.usage.schemas import UsageRow
@@ -48,13 +49,15 @@ async def run(loaded: Loaded, listener: socket.socket) -> None:
         application_name="jan gateway",
     )
     async with database, asyncio.TaskGroup() as background:
-        keys = KeyCache(database, secrets.api_key_secret)
-        recorder = UsageRecorder(database)
-        running = [background.create_task(part.run()) for part in (keys, recorder, catalog)]
+        credentials = CredentialCache(
+            database, secrets.api_key_secret, AccessTokens(secrets.jwt_secret)
+        )
+        recorder = UsageRecorder()
+        running = [background.create_task(part.run()) for part in (credentials, recorder, catalog)]
         replicas = [f"replica_{number}" for number, _ in enumerate(database.read_pools, 1)]
         front = create_app(
             Parts(
-                keys=keys,
+                credentials=credentials,
                 catalog=catalog,
                 relay=relay,
                 checks={
@@ -85,9 +88,13 @@ async def _check_schema(database: engine.Database) -> None:
 
 
 def _row(exchange: telemetry.Exchange) -> UsageRow:
+    caller = exchange.caller
     return UsageRow(
         id=exchange.request_id,
-        key_id=exchange.key_id or "",
+        organization_id=caller and caller.owning_organization_id,
+        project_id=caller and caller.project_id,
+        user_id=caller and caller.user_id,
+        key_id=caller and caller.key_id,
         model=exchange.model or "",
         path=exchange.path,
         status=exchange.status,

@@ -1,7 +1,7 @@
 """Which models the model server has, asked again and again in the background, kept in memory."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 import msgspec
 import structlog
@@ -54,8 +54,8 @@ class Catalog:
         """All models. Those last known, while the model server is away."""
         return list(self._models.values())
 
-    def find(self, model_id: str) -> Model:
-        """Find a model.
+    def find(self, model_id: str, allowed: Container[str] | None = None) -> Model:
+        """Find a model among those that a caller may use. None: all.
 
         Raises:
             ModelLoading: the model server is away, so nothing is known for certain.
@@ -64,7 +64,7 @@ class Catalog:
         if not self.health.ok:
             raise loading()
         model = self._models.get(model_id)
-        if model is None:
+        if model is None or (allowed is not None and model_id not in allowed):
             raise ModelNotFound(f"The model `{model_id}` does not exist.", param="model")
         return model
 

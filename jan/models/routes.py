@@ -1,10 +1,15 @@
 """What can be asked for: OpenAI's list of models."""
 
+from typing import Any
+
 import msgspec
-from litestar import Router, get
+from litestar import Request, Router, get
 from litestar.params import FromPath
 
+from jan.caller import Caller
+from jan.guards import requires
 from jan.inference.catalog import Catalog, Model
+from jan.permissions import Scope
 
 
 class ModelList(msgspec.Struct):
@@ -18,13 +23,19 @@ def router(catalog: Catalog) -> Router:
     """Make the routes."""
 
     @get("/", operation_id="list_models")
-    async def list_models() -> ModelList:
+    async def list_models(request: Request[Caller, Any, Any]) -> ModelList:
         """List the models that can be asked for."""
-        return ModelList(list(catalog.models))
+        allowed = request.user.allowed_models
+        return ModelList([m for m in catalog.models if allowed is None or m.id in allowed])
 
     @get("/{model_id:path}", operation_id="get_model")
-    async def get_model(model_id: FromPath[str]) -> Model:
+    async def get_model(request: Request[Caller, Any, Any], model_id: FromPath[str]) -> Model:
         """Describe one model. Its id may hold slashes, written plainly or as %2F."""
-        return catalog.find(model_id.removeprefix("/"))
+        return catalog.find(model_id.removeprefix("/"), request.user.allowed_models)
 
-    return Router("/v1/models", route_handlers=[list_models, get_model], tags=["Models"])
+    return Router(
+        "/v1/models",
+        route_handlers=[list_models, get_model],
+        guards=[requires(Scope.MODELS_READ)],
+        tags=["Models"],
+    )

@@ -10,7 +10,12 @@ class UsageRow(msgspec.Struct, kw_only=True, gc=False):
     """One request of the data plane. `id` is its request id."""
 
     id: str
-    key_id: str
+    organization_id: str | None = None
+    """None: a person's own project."""
+    project_id: str | None = None
+    user_id: str | None = None
+    key_id: str | None = None
+    """None: a signed-in person."""
     model: str
     path: str
     status: int
@@ -31,7 +36,9 @@ class UsageRow(msgspec.Struct, kw_only=True, gc=False):
 class Total:
     """What one key used of one model."""
 
-    key_id: str
+    project_id: str | None
+    key_id: str | None
+    """None: signed-in people."""
     key_name: str | None
     """None where the key is gone."""
     model: str

@@ -19,7 +19,10 @@ class Usage(Table, tablename="usage"):
 
     id = UUID(primary_key=True, help_text="Made by the writer, so that no row is written twice.")
     request_id = Varchar(length=128, help_text="Clients may choose it, so it need not be unique.")
-    key_id = Varchar(length=40, help_text="Outlives the key.")
+    organization_id = Varchar(length=40, null=True, default=None)
+    project_id = Varchar(length=40, null=True, default=None)
+    user_id = Varchar(length=40, null=True, default=None)
+    key_id = Varchar(length=40, null=True, default=None, help_text="Outlives the key.")
     model = Text()
     path = Text()
     status = SmallInt(help_text="HTTP status; 499 where the client went away.")

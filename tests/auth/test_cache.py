@@ -1,4 +1,4 @@
-"""The key cache: fast, and never more trusting than it should be."""
+"""The cache of credentials: fast, and never more trusting than it should be."""
 
 from collections.abc import AsyncIterator, Callable
 from datetime import datetime, timedelta
@@ -10,18 +10,23 @@ import anyio.abc
 import pytest
 
 from jan import clock
+from jan.auth import cache
+from jan.auth.cache import Credential, CredentialCache
+from jan.auth.tokens import AccessTokens
 from jan.caller import Caller
 from jan.db import dsn, embedded, migrate
 from jan.db.engine import Database, connect
 from jan.errors import DatabaseUnavailable, Unauthorized
-from jan.keys import cache, text
 from jan.keys import service as keys
-from jan.keys.cache import KeyCache
+from jan.keys import text
 from jan.keys.schemas import KeyCreate, NewKey
+from jan.organization import access
+from tests.conftest import execute, locking
 
-OPERATOR = Caller.operator()
 SECRET = "s" * 32
+TOKENS = AccessTokens("j" * 32)
 PASSWORD = "p" * 64
+LOCK = "LOCK TABLE api_key IN ACCESS EXCLUSIVE MODE"
 
 
 async def until(condition: Callable[[], bool], within_s: float = 5.0) -> None:
@@ -30,10 +35,14 @@ async def until(condition: Callable[[], bool], within_s: float = 5.0) -> None:
             await anyio.sleep(0.005)
 
 
-async def make(heard_by: KeyCache | None = None, *, expires_at: datetime | None = None) -> NewKey:
+async def make(
+    heard_by: CredentialCache | None = None, *, expires_at: datetime | None = None
+) -> NewKey:
     """Make a key, and wait until that is heard: a change makes a cache ask again."""
     changes = heard_by._changes if heard_by else 0
-    new = await keys.create(OPERATOR, KeyCreate("ci", expires_at), hmac_secret=SECRET)
+    new = await keys.create(
+        await access.operator(), KeyCreate(name="ci", expires_at=expires_at), hmac_secret=SECRET
+    )
     if heard_by:
         await until(lambda: heard_by._changes > changes)
     return new
@@ -48,16 +57,16 @@ async def look_ups(connection: Any) -> int:
     return waiting
 
 
-def works(keyring: KeyCache, key: str) -> bool:
+def works(keyring: CredentialCache, key: str) -> bool:
     try:
-        return keyring.known(key) is not None
+        return keyring.known(Credential(key)) is not None
     except Unauthorized:
         return False
 
 
 @pytest.fixture
-async def listening(database: Database) -> AsyncIterator[KeyCache]:
-    keyring = KeyCache(database, SECRET)
+async def listening(database: Database) -> AsyncIterator[CredentialCache]:
+    keyring = CredentialCache(database, SECRET, TOKENS)
     async with anyio.create_task_group() as group:
         group.start_soon(keyring.run)
         await until(lambda: keyring._heard_since_s is not None)
@@ -66,113 +75,111 @@ async def listening(database: Database) -> AsyncIterator[KeyCache]:
 
 
 async def test_a_key_is_looked_up_once_and_then_known(
-    listening: KeyCache, database: Database
+    listening: CredentialCache, database: Database
 ) -> None:
     new = await make(listening)
 
-    assert listening.known(new.secret) is None
-    caller = await listening.resolve(new.secret)
+    assert listening.known(Credential(new.secret)) is None
+    caller = await listening.resolve(Credential(new.secret))
 
     assert caller.key_id == new.key.id
     await database.pool.close()  # from here on nobody could be asked
-    assert listening.known(new.secret) == caller
+    assert listening.known(Credential(new.secret)) == caller
 
 
 async def test_many_requests_with_a_new_key_make_one_look_up(
-    listening: KeyCache, database: Database
+    listening: CredentialCache, database: Database
 ) -> None:
     new = await make(listening)
     callers: list[Caller] = []
     held = 0
 
     async def ask() -> None:
-        callers.append(await listening.resolve(new.secret))
+        callers.append(await listening.resolve(Credential(new.secret)))
 
-    async with anyio.create_task_group() as group, database.transaction() as connection:
-        # Look-ups stand still here, where they can be counted.
-        await connection.execute("LOCK TABLE api_key IN ACCESS EXCLUSIVE MODE")
+    # Look-ups stand still here, where they can be counted.
+    async with anyio.create_task_group() as group, locking(database, LOCK) as connection:
         for _ in range(50):
             group.start_soon(ask)
         held = await look_ups(connection)
 
     assert held == 1
-    assert callers == [Caller(new.key.id)] * 50
+    assert [caller.key_id for caller in callers] == [new.key.id] * 50
 
 
 async def test_a_client_that_leaves_does_not_take_the_answer_from_others(
-    listening: KeyCache, database: Database
+    listening: CredentialCache, database: Database
 ) -> None:
     new = await make(listening)
     callers: list[Caller] = []
 
     async def ask() -> None:
-        callers.append(await listening.resolve(new.secret))
+        callers.append(await listening.resolve(Credential(new.secret)))
 
     async with (
         anyio.create_task_group() as staying,
         anyio.create_task_group() as leaving,
-        database.transaction() as connection,
+        locking(database, LOCK) as connection,
     ):
-        await connection.execute("LOCK TABLE api_key IN ACCESS EXCLUSIVE MODE")
         leaving.start_soon(ask)
         await look_ups(connection)
         staying.start_soon(ask)
         leaving.cancel_scope.cancel()
 
-    assert Caller(new.key.id) in callers
+    assert new.key.id in [caller.key_id for caller in callers]
 
 
-async def test_a_revoked_key_stops_working_within_a_second(listening: KeyCache) -> None:
+async def test_a_revoked_key_stops_working_within_a_second(listening: CredentialCache) -> None:
     new = await make(listening)
-    await listening.resolve(new.secret)
+    await listening.resolve(Credential(new.secret))
 
-    await keys.revoke(OPERATOR, new.key.id)
+    await keys.revoke(await access.operator(), new.key.id)
 
     await until(lambda: not works(listening, new.secret), within_s=1.0)
     with pytest.raises(Unauthorized, match="revoked"):
-        await listening.resolve(new.secret)
+        await listening.resolve(Credential(new.secret))
 
 
 async def test_a_revocation_that_was_not_heard_counts_after_a_second(database: Database) -> None:
-    deaf = KeyCache(database, SECRET)
+    deaf = CredentialCache(database, SECRET, TOKENS)
     new = await make()
-    await deaf.resolve(new.secret)
+    await deaf.resolve(Credential(new.secret))
 
-    await keys.revoke(OPERATOR, new.key.id)
+    await keys.revoke(await access.operator(), new.key.id)
 
     await until(lambda: not works(deaf, new.secret), within_s=2.0)
     with pytest.raises(Unauthorized, match="revoked"):
-        await deaf.resolve(new.secret)
+        await deaf.resolve(Credential(new.secret))
 
 
 async def test_a_revocation_while_the_listener_was_away_is_noticed_when_it_is_back(
-    listening: KeyCache, database: Database
+    listening: CredentialCache, database: Database
 ) -> None:
     new = await make(listening)
-    await listening.resolve(new.secret)
+    await listening.resolve(Credential(new.secret))
     # The trigger's message goes to nobody: the listening session dies in the same transaction.
-    await database.pool.execute(
+    await execute(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
         " WHERE application_name = 'jan listen' AND datname = current_database()"
     )
-    await keys.revoke(OPERATOR, new.key.id)
+    await keys.revoke(await access.operator(), new.key.id)
 
     await until(lambda: not works(listening, new.secret), within_s=2.0)
     with pytest.raises(Unauthorized):
-        await listening.resolve(new.secret)
+        await listening.resolve(Credential(new.secret))
 
 
 async def test_a_key_expires_in_memory_too(
-    listening: KeyCache, monkeypatch: pytest.MonkeyPatch
+    listening: CredentialCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expiry = clock.now() + timedelta(hours=1)
     new = await make(listening, expires_at=expiry)
-    await listening.resolve(new.secret)
+    await listening.resolve(Credential(new.secret))
 
     monkeypatch.setattr(clock, "now", lambda: expiry)
 
     with pytest.raises(Unauthorized, match="expired"):
-        listening.known(new.secret)
+        listening.known(Credential(new.secret))
 
 
 @pytest.mark.parametrize(
@@ -183,64 +190,63 @@ async def test_junk_is_refused_without_a_look_up(key: str) -> None:
         "postgresql://jan@127.0.0.1:1/jan", pool_size=1, application_name="t"
     ) as nowhere:
         with pytest.raises(Unauthorized):
-            await KeyCache(nowhere, SECRET).resolve(key)
+            await CredentialCache(nowhere, SECRET, TOKENS).resolve(Credential(key))
 
 
-async def test_a_key_that_was_never_made_is_refused(listening: KeyCache) -> None:
+async def test_a_key_that_was_never_made_is_refused(listening: CredentialCache) -> None:
     with pytest.raises(Unauthorized, match="incorrect"):
-        await listening.resolve(text.new())
+        await listening.resolve(Credential(text.new()))
 
 
 async def test_a_flood_of_made_up_keys_fills_no_memory_and_pushes_no_good_key_out(
-    listening: KeyCache, database: Database, monkeypatch: pytest.MonkeyPatch
+    listening: CredentialCache, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cache, "MAX_BAD", 10)
     new = await make(listening)
-    caller = await listening.resolve(new.secret)
+    caller = await listening.resolve(Credential(new.secret))
 
     for _ in range(100):
         with pytest.raises(Unauthorized):
-            await listening.resolve(text.new())
+            await listening.resolve(Credential(text.new()))
     for _ in range(10_000):
         with pytest.raises(Unauthorized):
-            listening.known(text.new()[:-1] + "!")
+            listening.known(Credential(text.new()[:-1] + "!"))
 
     assert (len(listening._bad), len(listening._good), len(listening._locks)) == (10, 1, 0)
-    assert listening.known(new.secret) == caller
+    assert listening.known(Credential(new.secret)) == caller
 
 
 async def test_good_keys_fill_no_memory_either(
-    listening: KeyCache, monkeypatch: pytest.MonkeyPatch
+    listening: CredentialCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cache, "MAX_GOOD", 3)
     made = [await make(listening) for _ in range(5)]
     for new in made:
-        await listening.resolve(new.secret)
+        await listening.resolve(Credential(new.secret))
 
     assert [works(listening, new.secret) for new in made] == [False, False, True, True, True]
-    assert len(listening._digests) == 3
+    assert len([subject for subject in listening._by_subject if subject[:4] == "key:"]) == 3
 
 
-async def test_a_refusal_is_remembered(listening: KeyCache, database: Database) -> None:
+async def test_a_refusal_is_remembered(listening: CredentialCache, database: Database) -> None:
     key = text.new()
     with pytest.raises(Unauthorized):
-        await listening.resolve(key)
+        await listening.resolve(Credential(key))
 
     await database.pool.close()
 
     with pytest.raises(Unauthorized):
-        listening.known(key)
+        listening.known(Credential(key))
 
 
 async def test_a_key_that_changes_during_its_look_up_is_not_kept(
-    listening: KeyCache, database: Database
+    listening: CredentialCache, database: Database
 ) -> None:
     new = await make(listening)
-    async with anyio.create_task_group() as group, database.transaction() as connection:
-        await connection.execute("LOCK TABLE api_key IN ACCESS EXCLUSIVE MODE")
-        group.start_soon(listening.resolve, new.secret)
+    async with anyio.create_task_group() as group, locking(database, LOCK) as connection:
+        group.start_soon(listening.resolve, Credential(new.secret))
         await look_ups(connection)
-        listening._on_change(new.key.id)
+        listening._on_change(f"key:{new.key.id}")
 
     assert not works(listening, new.secret)
 
@@ -249,60 +255,64 @@ async def test_while_the_database_is_down_good_keys_work_and_others_are_not_call
     home: Path,
 ) -> None:
     made: list[NewKey] = []
+    owner_url = dsn.own(home, dsn.OWNER, dsn.DATABASE, PASSWORD)
     url = dsn.own(home, dsn.ROLE, dsn.DATABASE, PASSWORD)
-    async with connect(url, pool_size=2, application_name="t") as database:
-        keyring = KeyCache(database, SECRET)
+    async with (
+        connect(owner_url, pool_size=1, application_name="t") as owner,
+        connect(url, pool_size=2, application_name="t") as database,
+    ):
+        keyring = CredentialCache(database, SECRET, TOKENS)
         async with embedded.running(home, PASSWORD):
-            await migrate.up(database)
+            await migrate.up(owner, role=dsn.ROLE)
             made = [await make(), await make()]
-            await keyring.resolve(made[0].secret)
+            await keyring.resolve(Credential(made[0].secret))
 
         await until(lambda: not works(keyring, made[0].secret))
         for _ in range(3):
-            assert (await keyring.resolve(made[0].secret)).key_id == made[0].key.id
-            assert keyring.known(made[0].secret)
+            assert (await keyring.resolve(Credential(made[0].secret))).key_id == made[0].key.id
+            assert keyring.known(Credential(made[0].secret))
             for key in (made[1].secret, text.new()):
                 with pytest.raises(DatabaseUnavailable) as trouble:
-                    await keyring.resolve(key)
+                    await keyring.resolve(Credential(key))
                 assert trouble.value.retry_after_s
 
         async with embedded.running(home, PASSWORD), anyio.create_task_group() as group:
             group.start_soon(keyring.run)
             await until(lambda: keyring._heard_since_s is not None)
-            assert (await keyring.resolve(made[1].secret)).key_id == made[1].key.id
+            assert (await keyring.resolve(Credential(made[1].secret))).key_id == made[1].key.id
             group.cancel_scope.cancel()
 
 
 async def test_the_grace_for_good_keys_ends(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    keyring = KeyCache(database, SECRET)
+    keyring = CredentialCache(database, SECRET, TOKENS)
     new = await make()
-    await keyring.resolve(new.secret)
+    await keyring.resolve(Credential(new.secret))
     await database.pool.close()
     start_s = clock.monotonic_s()
 
     monkeypatch.setattr(clock, "monotonic_s", lambda: start_s + cache.GRACE_S - 2)
-    assert (await keyring.resolve(new.secret)).key_id == new.key.id
+    assert (await keyring.resolve(Credential(new.secret))).key_id == new.key.id
     monkeypatch.setattr(clock, "monotonic_s", lambda: start_s + cache.GRACE_S + 2)
     with pytest.raises(DatabaseUnavailable):
-        await keyring.resolve(new.secret)
+        await keyring.resolve(Credential(new.secret))
 
 
 async def test_a_key_expires_while_the_database_is_down(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    keyring = KeyCache(database, SECRET)
+    keyring = CredentialCache(database, SECRET, TOKENS)
     expiry = clock.now() + timedelta(hours=1)
     new = await make(expires_at=expiry)
-    await keyring.resolve(new.secret)
+    await keyring.resolve(Credential(new.secret))
     await database.pool.close()
 
     monkeypatch.setattr(clock, "now", lambda: expiry)
     monkeypatch.setattr(cache, "UNHEARD_MAX_AGE_S", -1.0)
 
     with pytest.raises(Unauthorized, match="expired"):
-        await keyring.resolve(new.secret)
+        await keyring.resolve(Credential(new.secret))
 
 
 async def test_a_database_that_says_nothing_holds_up_one_request_and_no_other(
@@ -312,8 +322,8 @@ async def test_a_database_that_says_nothing_holds_up_one_request_and_no_other(
     monkeypatch.setattr(cache, "UNHEARD_MAX_AGE_S", 0.0)
     monkeypatch.setattr(cache, "PROBE_EVERY_S", 0.0)
     new = await make()
-    keyring = KeyCache(database, SECRET)
-    await keyring.resolve(new.secret)
+    keyring = CredentialCache(database, SECRET, TOKENS)
+    await keyring.resolve(Credential(new.secret))
     listener = await anyio.create_tcp_listener(local_host="127.0.0.1", local_port=0)
     port = listener.extra(anyio.abc.SocketAttribute.local_port)
 
@@ -327,21 +337,24 @@ async def test_a_database_that_says_nothing_holds_up_one_request_and_no_other(
     ):
         keyring._database = silent
         with anyio.fail_after(4):
-            await keyring.resolve(new.secret)  # finds out, and says yes all the same
+            await keyring.resolve(Credential(new.secret))  # finds out, and says yes all the same
         async with anyio.create_task_group() as group:
-            group.start_soon(keyring.resolve, new.secret)  # looks whether it is back
+            group.start_soon(keyring.resolve, Credential(new.secret))  # looks whether it is back
             await until(lambda: works(keyring, new.secret), within_s=0.9)
 
 
-async def test_an_error_of_the_database_is_not_the_keys_fault(database: Database) -> None:
-    await database.pool.execute("ALTER TABLE api_key RENAME TO gone")
+async def test_an_error_of_the_database_is_not_the_keys_fault(
+    database: Database, owner_url: str
+) -> None:
+    async with connect(owner_url, pool_size=1, application_name="t") as owner:
+        await owner.pool.execute("ALTER TABLE api_key RENAME TO gone")
 
     with pytest.raises(DatabaseUnavailable):
-        await KeyCache(database, SECRET).resolve(text.new())
+        await CredentialCache(database, SECRET, TOKENS).resolve(Credential(text.new()))
 
 
 async def test_a_key_of_another_secret_does_not_open(database_url: str) -> None:
     async with connect(database_url, pool_size=1, application_name="t") as database:
         new = await make()
         with pytest.raises(Unauthorized):
-            await KeyCache(database, "t" * 32).resolve(new.secret)
+            await CredentialCache(database, "t" * 32, TOKENS).resolve(Credential(new.secret))

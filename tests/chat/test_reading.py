@@ -12,7 +12,7 @@ from tests.fakes import (
     chat_events,
     usage_chunk,
 )
-from tests.gateways import Gateway, until
+from tests.gateways import CALLER, Gateway, until
 
 PATH = "/v1/chat/completions"
 CHAT = {"model": MODEL, "messages": [{"role": "user", "content": "hi"}]}
@@ -31,7 +31,7 @@ async def test_usage_is_asked_for_and_hidden_again(
     row = gateway.rows[0]
     assert (row.prompt_tokens, row.completion_tokens, row.cached_tokens) == (11, 3, 4)
     assert row.time_to_first_token_ms is not None
-    assert (row.status, row.model, row.key_id, row.is_stream) == (200, MODEL, "key_1", True)
+    assert (row.status, row.model, row.caller, row.is_stream) == (200, MODEL, CALLER, True)
 
 
 async def test_usage_is_asked_for_where_only_the_standard_library_can_read_the_body(

@@ -11,10 +11,12 @@ import anyio
 import pytest
 
 from jan import clock, keyring
+from jan.auth.cache import Credential, CredentialCache
+from jan.auth.tokens import AccessTokens
+from jan.caller import Caller
 from jan.db.engine import Database
 from jan.errors import Unauthorized
 from jan.keys import text
-from jan.keys.cache import KeyCache
 from jan.settings import Settings
 from jan.usage.recorder import UsageRecorder
 from tests.usage.test_recorder import row
@@ -53,20 +55,22 @@ async def test_revoke_stops_a_key_in_another_process_within_a_second(
     environment: dict[str, str], home: Path, database: Database
 ) -> None:
     new = await read(environment, "key", "create", "--name", "ci")
-    cache = KeyCache(database, keyring.load(Settings(home=home)).api_key_secret)
+    cache = CredentialCache(
+        database, keyring.load(Settings(home=home)).api_key_secret, AccessTokens("j" * 32)
+    )
     async with anyio.create_task_group() as group:
         group.start_soon(cache.run)
         with anyio.fail_after(5):
             while cache._heard_since_s is None:
                 await anyio.sleep(0.005)
-        assert (await cache.resolve(new["key"])).key_id == new["id"]
+        assert (await cache.resolve(Credential(new["key"]))).key_id == new["id"]
 
         run = await jan(environment, "key", "revoke", new["id"])
 
         assert (run.returncode, run.stdout) == (0, "")
         with pytest.raises(Unauthorized, match="revoked"), anyio.fail_after(1):
-            while cache.known(new["key"]) is None:
-                await cache.resolve(new["key"])
+            while cache.known(Credential(new["key"])) is None:
+                await cache.resolve(Credential(new["key"]))
         group.cancel_scope.cancel()
     assert (await read(environment, "key", "show", new["id"]))["status"] == "revoked"
 
@@ -94,15 +98,15 @@ async def test_what_can_not_be_done_is_refused_in_words(
 
 
 async def test_usage_is_shown_by_key_and_model(
-    environment: dict[str, str], database: Database
+    environment: dict[str, str], operator: Caller
 ) -> None:
-    taking = UsageRecorder(database)
+    taking = UsageRecorder()
     for _ in range(3):
-        taking.record(row(created_at=clock.now()))
+        taking.record(row(organization_id=operator.organization_id, created_at=clock.now()))
     assert await taking._flush()
 
     (total,) = await read(environment, "usage", "--since", "1h")
     table = await jan(environment, "usage")
 
     assert (total["model"], total["requests"], total["prompt_tokens"]) == ("m", 3, 15)
-    assert [line.split()[0] for line in table.stdout.splitlines()] == ["KEY", "key_1"]
+    assert [line.split()[1] for line in table.stdout.splitlines()] == ["KEY", "key_1"]

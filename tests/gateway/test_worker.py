@@ -20,6 +20,7 @@ from jan.caller import Caller
 from jan.db.engine import Database
 from jan.keys import service as keys
 from jan.keys.schemas import KeyCreate
+from tests.conftest import fetch
 from tests.fakes import DONE, MODEL, FakeUpstream, Reply, Seen, chat_chunk
 from tests.gateways import until
 
@@ -103,9 +104,9 @@ async def worker(
 
 
 @pytest.fixture
-async def key(database: Database) -> str:
+async def key(operator: Caller) -> str:
     """A key that works."""
-    new = await keys.create(Caller.operator(), KeyCreate(name="test"), hmac_secret=SECRET)
+    new = await keys.create(operator, KeyCreate(name="test"), hmac_secret=SECRET)
     return new.secret
 
 
@@ -118,7 +119,7 @@ async def test_requests_leave_rows_even_when_the_process_ends_right_after(
 
     assert statuses == [200] * 20
     assert code == 0
-    rows = await database.pool.fetch("SELECT status, prompt_tokens, completion_tokens FROM usage")
+    rows = await fetch("SELECT status, prompt_tokens, completion_tokens FROM usage")
     assert [tuple(row) for row in rows] == [(200, 11, 3)] * 20
 
 
@@ -197,7 +198,8 @@ async def test_a_stream_that_outlives_the_grace_is_cut_and_counted(
 
     assert json.loads(text.removeprefix("data: "))["error"]["code"] == "shutting_down"
     assert code == 0
-    assert await database.pool.fetchval("SELECT error_code FROM usage") == "shutting_down"
+    ((error_code,),) = await fetch("SELECT error_code FROM usage")
+    assert error_code == "shutting_down"
     assert upstream.aborts_s
 
 

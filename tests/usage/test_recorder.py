@@ -17,6 +17,7 @@ from jan.keys.schemas import KeyCreate
 from jan.usage import recorder, service
 from jan.usage.recorder import UsageRecorder
 from jan.usage.schemas import UsageRow
+from tests.conftest import fetch, locking
 
 PASSWORD = "p" * 64
 WAITING = "SELECT count(*) FROM pg_locks WHERE relation = 'usage'::regclass AND NOT granted"
@@ -40,28 +41,28 @@ async def stop_cleanly(taking: UsageRecorder) -> None:
         group.cancel_scope.cancel()
 
 
-async def rows(database: Database) -> list[Any]:
-    return await database.pool.fetch("SELECT * FROM usage ORDER BY id")
+async def rows() -> list[Any]:
+    return await fetch("SELECT * FROM usage ORDER BY id")
 
 
 async def test_a_clean_stop_loses_nothing(database: Database) -> None:
-    taking = UsageRecorder(database)
+    taking = UsageRecorder()
     for number in range(25_000):
         taking.record(row(id=f"req-{number}"))
 
     await stop_cleanly(taking)
 
-    written = await database.pool.fetchval("SELECT count(DISTINCT request_id) FROM usage")
+    ((written,),) = await fetch("SELECT count(DISTINCT request_id) FROM usage")
     assert (written, taking.lost_rows) == (25_000, 0)
 
 
 async def test_rows_are_written_within_about_a_second(database: Database) -> None:
-    taking = UsageRecorder(database)
+    taking = UsageRecorder()
     async with anyio.create_task_group() as group:
         group.start_soon(taking.run)
         taking.record(row())
         with anyio.fail_after(3):
-            while not await rows(database):
+            while not await rows():
                 await anyio.sleep(0.02)
         group.cancel_scope.cancel()
 
@@ -80,22 +81,22 @@ async def test_rows_are_written_within_about_a_second(database: Database) -> Non
 async def test_a_strange_row_is_written_as_well_as_it_can_be(
     database: Database, poison: dict[str, Any]
 ) -> None:
-    taking = UsageRecorder(database)
+    taking = UsageRecorder()
     taking.record(row(**poison))
 
     await stop_cleanly(taking)
 
-    assert (len(await rows(database)), taking.lost_rows) == (1, 0)
+    assert (len(await rows()), taking.lost_rows) == (1, 0)
 
 
 async def test_a_row_that_is_refused_does_not_take_others_with_it(database: Database) -> None:
-    taking = UsageRecorder(database)
+    taking = UsageRecorder()
     for number in range(100):
         taking.record(row(id=f"req-{number}", status=1_000_000 if number == 37 else 200))
 
     await stop_cleanly(taking)
 
-    assert (len(await rows(database)), taking.lost_rows) == (99, 1)
+    assert (len(await rows()), taking.lost_rows) == (99, 1)
 
 
 @pytest.mark.parametrize(
@@ -112,21 +113,25 @@ async def test_a_row_that_is_refused_does_not_take_others_with_it(database: Data
 async def test_a_row_of_the_wrong_type_stops_nothing(
     database: Database, poison: dict[str, Any]
 ) -> None:
-    taking = UsageRecorder(database)
+    taking = UsageRecorder()
     for changes in ({}, poison, {}):
         taking.record(row(**changes))
 
     assert await taking._flush()
 
-    assert (len(await rows(database)), taking.lost_rows) == (2, 1)
+    assert (len(await rows()), taking.lost_rows) == (2, 1)
 
 
 async def test_rows_wait_while_the_database_restarts(home: Path) -> None:
+    owner_url = dsn.own(home, dsn.OWNER, dsn.DATABASE, PASSWORD)
     url = dsn.own(home, dsn.ROLE, dsn.DATABASE, PASSWORD)
-    async with connect(url, pool_size=2, application_name="t") as database:
-        taking = UsageRecorder(database)
+    async with (
+        connect(owner_url, pool_size=1, application_name="t") as owner,
+        connect(url, pool_size=2, application_name="t"),
+    ):
+        taking = UsageRecorder()
         async with embedded.running(home, PASSWORD):
-            await migrate.up(database)
+            await migrate.up(owner, role=dsn.ROLE)
             taking.record(row(id="before"))
             assert await taking._flush()
 
@@ -138,21 +143,21 @@ async def test_rows_wait_while_the_database_restarts(home: Path) -> None:
         async with embedded.running(home, PASSWORD):
             taking.record(row(id="after"))
             assert await taking._flush()
-            written = [found["request_id"] for found in await rows(database)]
+            written = [found["request_id"] for found in await rows()]
 
     assert written == ["before", "between", "between too", "after"]
     assert taking.lost_rows == 0
 
 
 async def test_rows_wait_for_a_database_that_takes_none(
-    database: Database, database_url: str
+    database_name: str, database_url: str, owner_url: str
 ) -> None:
-    await database.pool.execute(
-        f"ALTER DATABASE {await database.pool.fetchval('SELECT current_database()')}"
-        " SET default_transaction_read_only = on"  # as after a failover
-    )
-    async with connect(database_url, pool_size=1, application_name="t") as read_only:
-        taking = UsageRecorder(read_only)
+    async with connect(owner_url, pool_size=1, application_name="t") as owner:
+        await owner.pool.execute(
+            f"ALTER DATABASE {database_name} SET default_transaction_read_only = on"
+        )  # as after a failover
+    async with connect(database_url, pool_size=1, application_name="t"):
+        taking = UsageRecorder()
         taking.record(row())
         assert not await taking._flush()
 
@@ -160,7 +165,7 @@ async def test_rows_wait_for_a_database_that_takes_none(
 
 
 async def test_a_batch_whose_confirmation_got_lost_is_written_once(database: Database) -> None:
-    taking = UsageRecorder(database)
+    taking = UsageRecorder()
     for _ in range(10):
         taking.record(row())
     taking._batch = [(next(taking._ids), taking._waiting.popleft()) for _ in range(10)]
@@ -168,31 +173,29 @@ async def test_a_batch_whose_confirmation_got_lost_is_written_once(database: Dat
 
     assert await taking._flush()
 
-    assert (len(await rows(database)), taking.lost_rows) == (10, 0)
+    assert (len(await rows()), taking.lost_rows) == (10, 0)
 
 
 async def test_a_stop_in_the_middle_of_writing_writes_every_row_once(database: Database) -> None:
-    taking = UsageRecorder(database)
+    taking = UsageRecorder()
     for number in range(100):
         taking.record(row(id=f"req-{number}"))
-    async with anyio.create_task_group() as group, database.transaction() as connection:
-        await connection.execute("LOCK TABLE usage IN ACCESS EXCLUSIVE MODE")
+    lock = "LOCK TABLE usage IN ACCESS EXCLUSIVE MODE"
+    async with anyio.create_task_group() as group, locking(database, lock) as connection:
         group.start_soon(taking.run)
         with anyio.fail_after(5):
             while not await connection.fetchval(WAITING):
                 await anyio.sleep(0.01)
         group.cancel_scope.cancel()
 
-    assert (len(await rows(database)), taking.lost_rows) == (100, 0)
+    assert (len(await rows()), taking.lost_rows) == (100, 0)
 
 
 async def test_what_is_too_much_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recorder, "MAX_WAITING_ROWS", 10)
     monkeypatch.setattr(recorder, "LAST_FLUSH_TIMEOUT_S", 0.1)
-    async with connect(
-        "postgresql://jan@127.0.0.1:1/jan", pool_size=1, application_name="t"
-    ) as down:
-        taking = UsageRecorder(down)
+    async with connect("postgresql://jan@127.0.0.1:1/jan", pool_size=1, application_name="t"):
+        taking = UsageRecorder()
         for _ in range(15):
             taking.record(row())
         assert (taking.waiting_rows, taking.lost_rows) == (10, 5)
@@ -202,10 +205,9 @@ async def test_what_is_too_much_is_counted(monkeypatch: pytest.MonkeyPatch) -> N
     assert taking.lost_rows == 15
 
 
-async def test_a_keys_last_use_is_kept(database: Database) -> None:
-    operator = Caller.operator()
-    new = await keys.create(operator, KeyCreate("ci"), hmac_secret="s" * 32)
-    taking = UsageRecorder(database)
+async def test_a_keys_last_use_is_kept(operator: Caller) -> None:
+    new = await keys.create(operator, KeyCreate(name="ci"), hmac_secret="s" * 32)
+    taking = UsageRecorder()
     taking.record(row(key_id=new.key.id))
 
     await stop_cleanly(taking)
@@ -213,27 +215,25 @@ async def test_a_keys_last_use_is_kept(database: Database) -> None:
     assert (await keys.get(operator, new.key.id)).last_used_at
 
 
-async def test_a_locked_key_does_not_hold_rows_up(database: Database) -> None:
-    new = await keys.create(Caller.operator(), KeyCreate("ci"), hmac_secret="s" * 32)
-    taking = UsageRecorder(database)
+async def test_a_locked_key_does_not_hold_rows_up(database: Database, operator: Caller) -> None:
+    new = await keys.create(operator, KeyCreate(name="ci"), hmac_secret="s" * 32)
+    taking = UsageRecorder()
     taking.record(row(key_id=new.key.id))
 
-    async with database.transaction() as connection:
-        await connection.execute("SELECT * FROM api_key FOR UPDATE")
+    async with locking(database, "SELECT * FROM api_key FOR UPDATE"):
         with anyio.fail_after(3):
             assert await taking._flush()
 
-    assert len(await rows(database)) == 1
+    assert len(await rows()) == 1
 
 
-async def test_totals_are_by_key_and_model(database: Database) -> None:
-    operator = Caller.operator()
-    taking = UsageRecorder(database)
+async def test_totals_are_by_key_and_model(operator: Caller) -> None:
+    taking = UsageRecorder()
     long_ago = clock.now() - timedelta(days=2)
     for changes in (
         {}, {"status": 499}, {"model": "other"}, {"key_id": "key_2"}, {"created_at": long_ago},
     ):  # fmt: skip
-        taking.record(row(**changes))
+        taking.record(row(organization_id=operator.organization_id, **changes))
     await stop_cleanly(taking)
 
     totals = await service.totals(operator, clock.now() - timedelta(days=1))
