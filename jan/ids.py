@@ -8,13 +8,16 @@ import secrets
 ALPHABET = "0123456789abcdefghijklmnopqrstuvwxyz"
 RANDOM_LENGTH = 24
 
+_COUNT = len(ALPHABET) ** RANDOM_LENGTH
+_PAIRS = tuple(first + second for first in ALPHABET for second in ALPHABET)
+
 
 def new(prefix: str) -> str:
     """Make an id that nothing else has, such as `key_4k0c...`."""
-    # One draw, not one a character: every request makes an id.
-    number = secrets.randbelow(len(ALPHABET) ** RANDOM_LENGTH)
-    characters: list[str] = []
-    for _ in range(RANDOM_LENGTH):
-        number, digit = divmod(number, len(ALPHABET))
-        characters.append(ALPHABET[digit])
-    return f"{prefix}_{''.join(characters)}"
+    # One draw, and two characters at a time: every request makes an id.
+    number = secrets.randbelow(_COUNT)
+    pairs: list[str] = []
+    for _ in range(RANDOM_LENGTH // 2):
+        number, pair = divmod(number, len(_PAIRS))
+        pairs.append(_PAIRS[pair])
+    return f"{prefix}_{''.join(pairs)}"
