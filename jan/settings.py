@@ -26,6 +26,7 @@ from pydantic import (
     ValidationError,
 )
 
+from jan import trust
 from jan.errors import Misconfigured
 
 MIN_SECRET_BYTES = 32
@@ -71,6 +72,7 @@ def _http_url(value: str | None) -> str | None:
 
 
 Secret = Annotated[SecretStr | None, AfterValidator(_long_enough)]
+TrustedNetwork = Annotated[trust.Network, BeforeValidator(trust.network)]
 
 
 def default_home() -> Path:
@@ -96,6 +98,9 @@ class Settings(BaseModel):
     """Port to listen on. 0 takes any free one."""
     workers: int = Field(default=1, ge=1, le=256)
     """Gateway processes behind the one port. One serves thousands of requests a second."""
+    trusted_proxies: Annotated[tuple[TrustedNetwork, ...], BeforeValidator(_split)] = ()
+    """Addresses or networks of the proxies before Jan, such as `10.0.0.0/8`. Only these are
+    believed what `X-Forwarded-For` and `X-Forwarded-Proto` say of the client."""
     log_format: Literal["auto", "console", "json"] = "auto"
     """How log lines look. `auto` is `console` on a terminal and `json` elsewhere."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"

@@ -25,6 +25,7 @@ from jan.inference.catalog import Catalog
 from jan.inference.client import Client
 from jan.inference.upstream import Upstream
 from jan.telemetry import Exchange
+from jan.trust import Network
 from tests.fakes import FakeUpstream, fake_upstream
 
 KEY = "sk-jan-good"
@@ -81,8 +82,26 @@ async def until(condition: Callable[[], Any]) -> None:
 
 
 @asynccontextmanager
+async def serving(front: Front) -> AsyncGenerator[tuple[str, gateway_server.Server]]:
+    """Serve an app on a free port, and tell its URL."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = gateway_server.configured(front)
+    running = asyncio.create_task(server.serve(sockets=[listener]))
+    await until(lambda: server.started)
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}", server
+    finally:
+        server.should_exit = True
+        await running
+
+
+@asynccontextmanager
 async def running_gateway(
-    upstream_url: str, *, heartbeat_s: float = 15, max_body_bytes: int = 1_000_000
+    upstream_url: str,
+    *,
+    heartbeat_s: float = 15,
+    max_body_bytes: int = 1_000_000,
+    trusted_proxies: tuple[Network, ...] = (),
 ) -> AsyncGenerator[Gateway]:
     """Run a gateway before an upstream that may not be there yet."""
     client = Client(upstream_url, connect_timeout_s=2)
@@ -107,21 +126,18 @@ async def running_gateway(
             checks={"database": ping},
             optional_checks={"replica_1": fail},
             record=rows.append,
+            trusted_proxies=trusted_proxies,
         )
     )
-    listener = socket.create_server(("127.0.0.1", 0))
-    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    server = gateway_server.configured(front)
-    gateway = Gateway(url, front, relay, catalog, server, rows)
     looking = asyncio.create_task(catalog.run())
-    serving = asyncio.create_task(server.serve(sockets=[listener]))
-    await until(lambda: server.started)
     try:
-        yield gateway
+        async with serving(front) as (url, server):
+            gateway = Gateway(url, front, relay, catalog, server, rows)
+            try:
+                yield gateway
+            finally:
+                relay.cut()
     finally:
-        relay.cut()
-        server.should_exit = True
-        await serving
         looking.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await looking

@@ -59,6 +59,7 @@ def test_jan_servers_own_names_are_understood_and_ours_win() -> None:
         ({"JAN_INFERENCE_MODEL_URL": "gpu-box"}, "http://host:8000"),
         ({"JAN_INFERENCE_MODEL_URL": "http://gpu-box:99999"}, "Port out of range"),
         ({"JAN_INFERENCE_MODEL_URL": "http://me:secret@box"}, "`inference_model_api_key`"),
+        ({"JAN_TRUSTED_PROXIES": "10.0.0.0/8,proxy"}, "`proxy` is no IP address"),
         ({"JWT_SECRET": ""}, "at least 32 bytes"),
         ({"APIKEY_SECRET": "short"}, "at least 32 bytes"),
         ({"JAN_CONFIG": "/nowhere/jan.toml"}, "/nowhere/jan.toml"),
@@ -118,7 +119,11 @@ def test_the_upstream_may_be_given_with_or_without_v1(given: str) -> None:
 def test_a_child_loads_the_same_settings(tmp_path: Path) -> None:
     environ = _home(tmp_path, "workers = 3\n")
     parent = settings.load(
-        {"port": 9, "database_read_urls": ["postgresql://a/b", "postgresql://c/d"]},
+        {
+            "port": 9,
+            "database_read_urls": ["postgresql://a/b", "postgresql://c/d"],
+            "trusted_proxies": ["10.0.0.0/8", "::1"],
+        },
         environ={**environ, "JAN_HOST": "here"},
     )
 

@@ -3,6 +3,7 @@
 from litestar import Litestar, Router
 
 from jan.chat import routes as chat
+from jan.clients import Proxies
 from jan.gateway import probes, render
 from jan.gateway.authenticate import Authenticate
 from jan.gateway.front import Front
@@ -30,5 +31,5 @@ def create_app(parts: Parts) -> Front:
         logging_config=None,
         openapi_config=None,
     )
-    front = Front(app, parts.record)
+    front = Front(app, parts.record, proxies=Proxies(parts.trusted_proxies))
     return front

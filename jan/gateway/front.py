@@ -11,6 +11,7 @@ from typing import Any
 import structlog
 
 from jan import ids
+from jan.clients import Proxies
 from jan.errors import Draining
 from jan.gateway import render
 from jan.telemetry import Exchange
@@ -29,9 +30,16 @@ log = structlog.get_logger("jan.access")
 class Front:
     """An ASGI app around the app."""
 
-    def __init__(self, app: ASGIApp, record: Callable[[Exchange], None]) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        record: Callable[[Exchange], None],
+        *,
+        proxies: Proxies | None = None,
+    ) -> None:
         self.app = app
         self.record = record
+        self.proxies = proxies or Proxies()
         self.is_draining = False
         """Set while the process shuts down: new requests are refused, running ones go on."""
         self.running = 0
@@ -44,6 +52,7 @@ class Front:
             return
         exchange = Exchange(_request_id(scope["headers"]), scope["method"], scope["path"])
         scope["state"]["exchange"] = exchange
+        scope["state"]["proxies"] = self.proxies
         added = _headers(exchange, closes=self.is_draining)
         has_begun = False
 

@@ -9,6 +9,7 @@ from jan.caller import Caller
 from jan.chat.relay import Relay
 from jan.inference.catalog import Catalog
 from jan.telemetry import Exchange
+from jan.trust import Network
 
 Check = Callable[[], Awaitable[None]]
 """Returns if a dependency is well, raises otherwise."""
@@ -39,3 +40,5 @@ class Parts:
     """What is told beside it, and can be done without."""
     record: Callable[[Exchange], None]
     """Takes a finished request of the data plane into the usage table. Never blocks or raises."""
+    trusted_proxies: tuple[Network, ...] = ()
+    """Proxies that are believed what they say of clients."""
