@@ -37,6 +37,7 @@ ALIASES = {
     "DB_POSTGRESQL_READ1_DSN": "database_read_urls",
     "JWT_SECRET": "jwt_secret",
     "APIKEY_SECRET": "api_key_secret",
+    "ALLOWED_CORS_HOSTS": "allowed_origins",
 }
 """Jan Server's names for the same settings. `JAN_*` wins where both are set."""
 
@@ -98,6 +99,12 @@ class Settings(BaseModel):
     """Port to listen on. 0 takes any free one."""
     workers: int = Field(default=1, ge=1, le=256)
     """Gateway processes behind the one port. One serves thousands of requests a second."""
+    allowed_origins: Annotated[
+        tuple[str, ...], BeforeValidator(_split), AfterValidator(trust.origins)
+    ] = ()
+    """Origins whose web pages may call Jan from a browser, with credentials: exact ones such as
+    `https://app.example.com`, or `https://*.example.com` for every name below `example.com`.
+    Scheme and port count. `*` alone allows any origin, without credentials."""
     trusted_proxies: Annotated[tuple[TrustedNetwork, ...], BeforeValidator(_split)] = ()
     """Addresses or networks of the proxies before Jan, such as `10.0.0.0/8`. Only these are
     believed what `X-Forwarded-For` and `X-Forwarded-Proto` say of the client."""

@@ -101,6 +101,7 @@ async def running_gateway(
     *,
     heartbeat_s: float = 15,
     max_body_bytes: int = 1_000_000,
+    allowed_origins: tuple[str, ...] = (),
     trusted_proxies: tuple[Network, ...] = (),
 ) -> AsyncGenerator[Gateway]:
     """Run a gateway before an upstream that may not be there yet."""
@@ -126,6 +127,7 @@ async def running_gateway(
             checks={"database": ping},
             optional_checks={"replica_1": fail},
             record=rows.append,
+            allowed_origins=allowed_origins,
             trusted_proxies=trusted_proxies,
         )
     )

@@ -59,6 +59,8 @@ def test_jan_servers_own_names_are_understood_and_ours_win() -> None:
         ({"JAN_INFERENCE_MODEL_URL": "gpu-box"}, "http://host:8000"),
         ({"JAN_INFERENCE_MODEL_URL": "http://gpu-box:99999"}, "Port out of range"),
         ({"JAN_INFERENCE_MODEL_URL": "http://me:secret@box"}, "`inference_model_api_key`"),
+        ({"JAN_ALLOWED_ORIGINS": "https://a.example/path"}, "write an origin such as"),
+        ({"ALLOWED_CORS_HOSTS": "jan.ai,*-x.jan.ai"}, "(environment (ALLOWED_CORS_HOSTS))"),
         ({"JAN_TRUSTED_PROXIES": "10.0.0.0/8,proxy"}, "`proxy` is no IP address"),
         ({"JWT_SECRET": ""}, "at least 32 bytes"),
         ({"APIKEY_SECRET": "short"}, "at least 32 bytes"),
@@ -70,6 +72,12 @@ def test_a_bad_value_is_refused_by_its_name(environ: dict[str, str], words: str)
         settings.load(environ=environ)
 
     assert words in str(refusal.value)
+
+
+def test_jan_servers_list_of_origins_is_understood() -> None:
+    loaded = settings.load(environ={"ALLOWED_CORS_HOSTS": "https://jan.ai, *.jan.ai"})
+
+    assert loaded.settings.allowed_origins == ("https://jan.ai", "https://*.jan.ai")
 
 
 def test_a_refused_secret_is_not_repeated() -> None:
@@ -122,6 +130,7 @@ def test_a_child_loads_the_same_settings(tmp_path: Path) -> None:
         {
             "port": 9,
             "database_read_urls": ["postgresql://a/b", "postgresql://c/d"],
+            "allowed_origins": ["*.a.example", "localhost:3000"],
             "trusted_proxies": ["10.0.0.0/8", "::1"],
         },
         environ={**environ, "JAN_HOST": "here"},

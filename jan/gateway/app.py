@@ -7,6 +7,7 @@ from jan.clients import Proxies
 from jan.gateway import probes, render
 from jan.gateway.authenticate import Authenticate
 from jan.gateway.front import Front
+from jan.gateway.origins import Origins
 from jan.gateway.parts import Parts
 from jan.models import routes as models
 
@@ -31,5 +32,10 @@ def create_app(parts: Parts) -> Front:
         logging_config=None,
         openapi_config=None,
     )
-    front = Front(app, parts.record, proxies=Proxies(parts.trusted_proxies))
+    front = Front(
+        app,
+        parts.record,
+        origins=Origins(parts.allowed_origins),
+        proxies=Proxies(parts.trusted_proxies),
+    )
     return front

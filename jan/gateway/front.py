@@ -1,7 +1,8 @@
 """The outermost layer: every request passes here first and last.
 
 It gives the request its id, refuses it while the process shuts down, answers errors that nothing
-within has answered, and at the end writes the one log line and the one usage row.
+within has answered, and at the end writes the one log line and the one usage row. Whatever the
+answer is, the headers for browsers are on it: they are put together once, not for each request.
 """
 
 import re
@@ -10,10 +11,12 @@ from typing import Any
 
 import structlog
 
-from jan import ids
+from jan import clients, ids
 from jan.clients import Proxies
 from jan.errors import Draining
-from jan.gateway import render
+from jan.gateway import render, security
+from jan.gateway.origins import Origins
+from jan.gateway.security import Headers
 from jan.telemetry import Exchange
 
 Scope = MutableMapping[str, Any]
@@ -35,11 +38,14 @@ class Front:
         app: ASGIApp,
         record: Callable[[Exchange], None],
         *,
+        origins: Origins | None = None,
         proxies: Proxies | None = None,
     ) -> None:
         self.app = app
         self.record = record
+        self.origins = origins or Origins()
         self.proxies = proxies or Proxies()
+        self._always = (*security.ALWAYS, *self.origins.always)
         self.is_draining = False
         """Set while the process shuts down: new requests are refused, running ones go on."""
         self.running = 0
@@ -50,10 +56,11 @@ class Front:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        exchange = Exchange(_request_id(scope["headers"]), scope["method"], scope["path"])
+        request_id, origin = _read(scope["headers"])
+        exchange = Exchange(request_id, scope["method"], scope["path"])
         scope["state"]["exchange"] = exchange
         scope["state"]["proxies"] = self.proxies
-        added = _headers(exchange, closes=self.is_draining)
+        added = self._headers(exchange, scope, origin)
         has_begun = False
 
         async def send_marked(message: Any) -> None:
@@ -61,13 +68,19 @@ class Front:
             if message["type"] == "http.response.start":
                 has_begun = True
                 exchange.status = message["status"]
-                message["headers"] = [*message["headers"], *added]
+                message["headers"] = security.completed(message["headers"], added)
             else:
                 exchange.response_bytes += len(message.get("body", b""))
             await send(message)
 
         self.running += 1
         try:
+            if exchange.method == "OPTIONS" and origin is not None:
+                # Even while draining: a browser tells a page nothing of a preflight that fails.
+                allowed = self.origins.preflight(origin, scope["headers"])
+                if allowed is not None:
+                    await _answer(send_marked, 204, allowed)
+                    return
             self._refuse_if_draining(exchange)
             if exchange.method == "HEAD":
                 # As GET: the server drops the body, by the scope that it kept for itself.
@@ -80,11 +93,25 @@ class Front:
             else:
                 raw = [(name.encode(), value.encode()) for name, value in headers]
                 raw.append((b"content-length", b"%d" % len(body)))
-                await send_marked({"type": "http.response.start", "status": status, "headers": raw})
-                await send_marked({"type": "http.response.body", "body": body})
+                await _answer(send_marked, status, raw, body)
         finally:
             self.running -= 1
             self._finish(exchange, scope)
+
+    def _headers(
+        self, exchange: Exchange, scope: Scope, origin: bytes | None
+    ) -> list[tuple[bytes, bytes]]:
+        request_id = exchange.request_id.encode()
+        headers = [(b"x-request-id", request_id), *self._always]
+        if exchange.path.startswith("/v1/messages"):
+            headers.append((b"request-id", request_id))  # where Anthropic's SDKs look for it
+        if origin is not None:
+            headers += self.origins.headers(origin)
+        if self.proxies.networks and clients.is_secure(scope):
+            headers.append(security.HTTPS_ONLY)
+        if self.is_draining:
+            headers.append((b"connection", b"close"))
+        return headers
 
     def _refuse_if_draining(self, exchange: Exchange) -> None:
         if self.is_draining and exchange.path not in PROBES:
@@ -119,18 +146,18 @@ class Front:
         )
 
 
-def _request_id(headers: list[tuple[bytes, bytes]]) -> str:
+def _read(headers: Headers) -> tuple[str, bytes | None]:
+    """Find the request's id, or make one, and the origin that a browser sent it for."""
+    request_id: str | None = None
+    origin: bytes | None = None
     for name, value in headers:
-        if name == b"x-request-id" and SANE_ID.fullmatch(value):
-            return value.decode()
-    return ids.new("req")
+        if name == b"origin":
+            origin = value
+        elif name == b"x-request-id" and SANE_ID.fullmatch(value):
+            request_id = value.decode()
+    return request_id or ids.new("req"), origin
 
 
-def _headers(exchange: Exchange, *, closes: bool) -> list[tuple[bytes, bytes]]:
-    request_id = exchange.request_id.encode()
-    headers = [(b"x-request-id", request_id), (b"x-content-type-options", b"nosniff")]
-    if exchange.path.startswith("/v1/messages"):
-        headers.append((b"request-id", request_id))  # where Anthropic's SDKs look for it
-    if closes:
-        headers.append((b"connection", b"close"))
-    return headers
+async def _answer(send: Send, status: int, headers: Headers, body: bytes = b"") -> None:
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

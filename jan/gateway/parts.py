@@ -40,5 +40,7 @@ class Parts:
     """What is told beside it, and can be done without."""
     record: Callable[[Exchange], None]
     """Takes a finished request of the data plane into the usage table. Never blocks or raises."""
+    allowed_origins: tuple[str, ...] = ()
+    """Origins whose pages may read answers, as `jan.trust.origins` writes them."""
     trusted_proxies: tuple[Network, ...] = ()
     """Proxies that are believed what they say of clients."""

@@ -15,6 +15,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from jan import ids
 from jan.chat.dialect import OPENAI
 from jan.errors import HeadersTooLarge, InvalidRequest, JanError
+from jan.gateway import security
 
 MAX_HEAD_BYTES = 64 * 1024
 """Longest request line and headers, give or take one read. uvicorn has no bound with httptools."""
@@ -98,12 +99,15 @@ class Protocol(HttpToolsProtocol):
         if not self._is_answering():
             request_id = ids.new("req")
             body = OPENAI.error_body(error, request_id)
-            head = (
-                b"content-type: application/json\r\ncontent-length: %d\r\n"
-                b"x-request-id: %b\r\nconnection: close\r\n\r\n"
-            )
-            fields = head % (len(body), request_id.encode())
-            self.transport.write(STATUS_LINE[error.status] + fields + body)
+            headers = [
+                (b"content-type", b"application/json"),
+                (b"content-length", b"%d" % len(body)),
+                (b"x-request-id", request_id.encode()),
+                (b"connection", b"close"),
+                *security.ALWAYS,
+            ]
+            head = b"".join(b"%b: %b\r\n" % header for header in headers)
+            self.transport.write(STATUS_LINE[error.status] + head + b"\r\n" + body)
         self.transport.close()
 
     def _start_timer(self) -> None:

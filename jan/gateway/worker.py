@@ -66,6 +66,7 @@ async def run(loaded: Loaded, listener: socket.socket) -> None:
                 },
                 optional_checks={name: partial(_check, database, name) for name in replicas},
                 record=lambda exchange: recorder.record(_row(exchange)),
+                allowed_origins=settings.allowed_origins,
                 trusted_proxies=settings.trusted_proxies,
             )
         )

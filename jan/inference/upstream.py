@@ -19,6 +19,9 @@ NOT_FORWARDED = frozenset(
         *(b"transfer-encoding", b"content-length", b"expect", b"host"),
         # What lets a client into Jan is not the model server's to see.
         *(b"authorization", b"proxy-authorization", b"x-api-key", b"api-key", b"cookie"),
+        # Whether a page or a proxy may ask was decided here; some model servers would decide again.
+        *(b"origin", b"referer", b"forwarded", b"x-real-ip"),
+        *(b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"x-forwarded-port"),
         # Said anew: what is relayed must be readable here, and is JSON whatever it was called.
         *(b"accept-encoding", b"content-type", b"x-request-id"),
     }

@@ -71,6 +71,8 @@ async def test_what_is_not_http_is_refused_in_the_one_shape(socket: Socket, sent
 
     assert status == 400
     assert headers["x-request-id"].startswith("req_")
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["cache-control"] == "no-store"
     assert json.loads(body)["error"]["code"] == "invalid_request"
     assert await reader.read() == b""
 
