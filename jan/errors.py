@@ -6,6 +6,8 @@
     │   ├── BodyTooLarge      413
     │   └── HeadersTooLarge   431
     ├── Unauthorized          401  no credential, or one that does not work
+    │   ├── TokenExpired      401
+    │   └── SignInFailed      401
     ├── Forbidden             403  a credential that may not do this
     ├── NotFound              404  missing, or not the caller's: the two look alike
     │   └── ModelNotFound     404
@@ -85,6 +87,18 @@ class Unauthorized(JanError):
     status = 401
     type = "authentication_error"
     code = "invalid_api_key"
+
+
+class TokenExpired(Unauthorized):
+    """The access token's 15 minutes are over: get a new one with the refresh token."""
+
+    code = "token_expired"
+
+
+class SignInFailed(Unauthorized):
+    """A sign-in at an OpenID provider came to nothing. The message says why; start again."""
+
+    code = "sign_in_failed"
 
 
 class Forbidden(JanError):
