@@ -118,7 +118,7 @@ class Settings(BaseModel):
     database_migration_url: SecretStr | None = None
     """The same database for the owner of its tables, who migrates. Not set: `database_url`."""
     database_read_urls: Annotated[tuple[SecretStr, ...], BeforeValidator(_split)] = ()
-    """Read replicas of that database."""
+    """Read replicas of that database. Reports are read from them, in turns, while they answer."""
     database_pool_size: int = Field(default=10, ge=1, le=500)
     """Most connections that one process opens to one database."""
 

@@ -4,6 +4,7 @@ Opening a `Database` connects nothing: it is there while the server is down, and
 Piccolo's tables run on whatever `Database` is open, through `PICCOLO`.
 """
 
+import itertools
 import os
 from collections.abc import AsyncGenerator, Generator, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -11,9 +12,11 @@ from typing import Any, Self
 
 import anyio
 import asyncpg
+import structlog
 from asyncpg.pool import PoolConnectionProxy
 from piccolo.engine.postgres import PostgresEngine, PostgresTransaction
 
+from jan import clock
 from jan.errors import DatabaseUnavailable, Misconfigured
 
 CONNECT_TIMEOUT_S = 5
@@ -24,6 +27,10 @@ COMMAND_TIMEOUT_S = 30.0
 """For one statement: a server behind a cut cable never answers."""
 CLOSE_TIMEOUT_S = 5.0
 """For connections to come back at the end. Later ones are cut off."""
+REPLICA_TIMEOUT_S = 1.0
+"""For getting a connection to a replica: the primary can answer as well."""
+REPLICA_REST_S = 5.0
+"""How long a replica that did not answer is left alone."""
 PING_TIMEOUT_S = 2.0
 """For a sign of life of one server."""
 
@@ -43,6 +50,8 @@ UNREACHED = (
     asyncpg.InvalidCatalogNameError,
 )
 """What goes wrong before there is a connection."""
+
+log = structlog.get_logger("jan.db")
 
 os.environ.setdefault("PICCOLO_CONF", "jan.db.piccolo_conf")  # where Piccolo's tables look
 
@@ -89,6 +98,8 @@ class Database:
         self.read_pools = tuple(read_pools)
         """The replicas', in the order of their URLs. Any may be down."""
         self._outer: Database | None = None
+        self._turns = itertools.count()
+        self._rests_until_s: dict[int, float] = {}
 
     async def __aenter__(self) -> Self:
         for pool in (self.pool, *self.read_pools):
@@ -143,6 +154,41 @@ class Database:
                 yield current.connection
             finally:
                 PICCOLO.current_transaction.reset(token)
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncGenerator[PoolConnectionProxy]:
+        """Read in one transaction on a replica, each in its turn; on the primary if none answers.
+
+        What is read may be older than what was written a moment ago. Raises as `connection`.
+        """
+        replica = await self._borrow_replica()
+        if replica is None:
+            async with self.connection() as connection, connection.transaction(readonly=True):
+                yield connection
+            return
+        pool, borrowed = replica
+        try:
+            with _explained(LOST):
+                async with borrowed.transaction(readonly=True):
+                    yield borrowed
+        finally:
+            with _explained(UNREACHED):
+                await pool.release(borrowed)
+
+    async def _borrow_replica(self) -> tuple[asyncpg.Pool, PoolConnectionProxy] | None:
+        first = next(self._turns)
+        for offset in range(len(self.read_pools)):
+            number = (first + offset) % len(self.read_pools)
+            if self._rests_until_s.get(number, 0.0) > clock.monotonic_s():
+                continue
+            pool = self.read_pools[number]
+            try:
+                with _explained(UNREACHED):
+                    return pool, await pool.acquire(timeout=REPLICA_TIMEOUT_S)
+            except DatabaseUnavailable as error:
+                log.warning("reads go past a replica", replica=number + 1, reason=error.message)
+                self._rests_until_s[number] = clock.monotonic_s() + REPLICA_REST_S
+        return None
 
     async def ping(self) -> dict[str, DatabaseUnavailable | None]:
         """Ask every server for a sign of life. `primary`, `replica_1`, ... -> what is wrong."""

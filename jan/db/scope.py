@@ -13,7 +13,7 @@ import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
 from jan.caller import Caller
-from jan.db.engine import PICCOLO
+from jan.db.engine import PICCOLO, Database
 from jan.errors import DatabaseUnavailable, InvalidRequest
 
 SET = """
@@ -54,14 +54,23 @@ async def of(caller: Caller) -> AsyncGenerator[PoolConnectionProxy]:
         DatabaseUnavailable: as `Database.transaction`.
         InvalidRequest: what the caller sent can't be stored: NUL in a text, half a character.
     """
-    tenant = _Tenant(
-        "tenant", caller.organization_id or "", caller.project_id or "", caller.user_id or ""
-    )
     try:
-        async with _transaction(tenant) as connection:
+        async with _transaction(_tenant(caller)) as connection:
             yield connection
     except asyncpg.DataError as error:
         raise InvalidRequest("The request holds text or numbers that can't be stored.") from error
+
+
+@asynccontextmanager
+async def reading(caller: Caller) -> AsyncGenerator[PoolConnectionProxy]:
+    """Read what the caller may see, on a replica if there is one: a report, which may lag.
+
+    Raises:
+        DatabaseUnavailable: as `of`.
+    """
+    async with _database().reading() as connection:
+        await _tell(connection, _tenant(caller))
+        yield connection
 
 
 @asynccontextmanager
@@ -92,14 +101,28 @@ async def _transaction(tenant: _Tenant) -> AsyncGenerator[PoolConnectionProxy]:
         assert outer.tenant == tenant
         yield outer.connection
         return
-    if PICCOLO.database is None:
-        raise DatabaseUnavailable("No database is open in this process.")
-    async with PICCOLO.database.transaction() as connection:
-        await connection.execute(
-            SET, tenant.scope, tenant.organization_id, tenant.project_id, tenant.user_id
-        )
+    async with _database().transaction() as connection:
+        await _tell(connection, tenant)
         token = _open.set(_Open(tenant, connection))
         try:
             yield connection
         finally:
             _open.reset(token)
+
+
+def _database() -> Database:
+    if PICCOLO.database is None:
+        raise DatabaseUnavailable("No database is open in this process.")
+    return PICCOLO.database
+
+
+def _tenant(caller: Caller) -> _Tenant:
+    return _Tenant(
+        "tenant", caller.organization_id or "", caller.project_id or "", caller.user_id or ""
+    )
+
+
+async def _tell(connection: PoolConnectionProxy, tenant: _Tenant) -> None:
+    await connection.execute(
+        SET, tenant.scope, tenant.organization_id, tenant.project_id, tenant.user_id
+    )

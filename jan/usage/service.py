@@ -26,6 +26,6 @@ async def totals(caller: Caller, since: datetime) -> list[Total]:
         Forbidden: the caller may not see what others used.
     """
     caller.require(Scope.USAGE_READ)
-    async with scope.of(caller) as connection:
+    async with scope.reading(caller) as connection:
         rows = await connection.fetch(TOTALS, since, caller.organization_id)
     return [Total(**row) for row in rows]
