@@ -7,7 +7,10 @@ import ast
 import inspect
 from pathlib import Path
 
+from pydantic_core import PydanticUndefined
+
 from jan import errors
+from jan.issuers import OidcProvider
 from jan.settings import ALIASES, Settings, shown
 
 DOCS = Path(__file__).parent
@@ -32,7 +35,29 @@ model = "Qwen/Qwen3-4B-Instruct-2507"
 | --- | --- | --- | --- |
 {rows}
 
-Lists are separated by commas in the environment and are arrays in `jan.toml`.
+Lists are separated by commas in the environment and are arrays in `jan.toml`. Tables are JSON in
+the environment.
+
+## Sign-in providers
+
+Google has settings of its own. Every other OpenID provider is a table under a name that becomes
+part of addresses:
+
+```toml
+[oidc_providers.corp]
+issuer = "https://login.example.com/realms/corp"
+client_id = "jan"
+client_secret = "..."
+redirect_url = "https://jan.example.com/v1/auth/corp/callback"
+allowed_domains = ["example.com"]
+```
+
+| key | default | what it does |
+| --- | --- | --- |
+{providers}
+
+The provider must be reachable from here by https and sign its ID tokens with RS256 or ES256. People
+sign in with the e-mail address that it tells, and only if it says that the address is verified.
 
 ## Names of Jan Server
 
@@ -64,7 +89,11 @@ def configuration() -> str:
         for name, field in Settings.model_fields.items()
     )
     aliases = "\n".join(f"| `{alias}` | `JAN_{name.upper()}` |" for alias, name in ALIASES.items())
-    return CONFIGURATION.format(rows=rows, aliases=aliases)
+    providers = "\n".join(
+        f"| `{name}` | {_text(field.default)} | {_line(field.description)} |"
+        for name, field in OidcProvider.model_fields.items()
+    )
+    return CONFIGURATION.format(rows=rows, aliases=aliases, providers=providers)
 
 
 def error_codes() -> str:
@@ -81,7 +110,11 @@ def error_codes() -> str:
 def _default(name: str) -> str:
     if name == "home":
         return "`~/.local/share/jan`, for root `/var/lib/jan`"
-    value = shown(Settings.model_fields[name].default)
+    return _text(Settings.model_fields[name].default)
+
+
+def _text(default: object) -> str:
+    value = "" if default is PydanticUndefined else shown(default)
     return f"`{value}`" if value else ""
 
 

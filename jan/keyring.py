@@ -11,6 +11,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
 from jan.errors import Misconfigured
 from jan.settings import MIN_SECRET_BYTES, Settings
 
@@ -28,6 +31,17 @@ class Keyring:
     """Keys the HMAC under which API keys are stored."""
     database_password: str = field(repr=False)
     """Of Jan's own PostgreSQL; without meaning for one that is configured by URL."""
+    jwt_previous_secrets: tuple[str, ...] = field(default=(), repr=False)
+    """What `jwt_secret` was before. What was signed or sealed under one of them can be read."""
+
+
+def derive(secret: str, purpose: str) -> bytes:
+    """Make a key of 32 bytes for one purpose, so that no two uses of a secret share a key.
+
+    Source: https://www.rfc-editor.org/rfc/rfc5869
+    """
+    kdf = HKDF(algorithm=SHA256(), length=32, salt=None, info=f"jan/{purpose}".encode())
+    return kdf.derive(secret.encode())
 
 
 def load(settings: Settings) -> Keyring:
@@ -50,7 +64,8 @@ def load(settings: Settings) -> Keyring:
         kept["jwt_secret"] = settings.jwt_secret.get_secret_value()
     if settings.api_key_secret is not None:
         kept["api_key_secret"] = settings.api_key_secret.get_secret_value()
-    return Keyring(**kept)
+    previous = tuple(secret.get_secret_value() for secret in settings.jwt_previous_secrets)
+    return Keyring(**kept, jwt_previous_secrets=previous)
 
 
 def _create(path: Path) -> None:

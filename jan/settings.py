@@ -26,7 +26,7 @@ from pydantic import (
     ValidationError,
 )
 
-from jan import trust
+from jan import issuers, trust
 from jan.errors import Misconfigured
 
 MIN_SECRET_BYTES = 32
@@ -38,11 +38,18 @@ ALIASES = {
     "JWT_SECRET": "jwt_secret",
     "APIKEY_SECRET": "api_key_secret",
     "ALLOWED_CORS_HOSTS": "allowed_origins",
+    "OAUTH2_GOOGLE_CLIENT_ID": "oauth2_google_client_id",
+    "OAUTH2_GOOGLE_CLIENT_SECRET": "oauth2_google_client_secret",
+    "OAUTH2_GOOGLE_REDIRECT_URL": "oauth2_google_redirect_url",
 }
 """Jan Server's names for the same settings. `JAN_*` wins where both are set."""
 
 NOT_SETTINGS = frozenset({"JAN_CONFIG", "JAN_VERSION"})
 """Variables of ours that say where to look rather than how to behave."""
+
+NEVER_EMPTY = frozenset({"jwt_secret", "api_key_secret"})
+"""An empty variable is how shells and Kubernetes say "unset". For these that would silently replace
+what the operator meant to configure with a secret of our own."""
 
 
 def _split(value: object) -> object:
@@ -74,6 +81,7 @@ def _http_url(value: str | None) -> str | None:
 
 Secret = Annotated[SecretStr | None, AfterValidator(_long_enough)]
 TrustedNetwork = Annotated[trust.Network, BeforeValidator(trust.network)]
+LongSecret = Annotated[SecretStr, AfterValidator(_long_enough)]
 
 
 def default_home() -> Path:
@@ -154,6 +162,23 @@ class Settings(BaseModel):
     """Key that signs sign-in tokens. Not set: made once and kept in `secrets.toml`."""
     api_key_secret: Secret = None
     """Key of the HMAC under which API keys are stored. Not set: made once, as above."""
+    jwt_previous_secrets: Annotated[tuple[LongSecret, ...], BeforeValidator(_split)] = ()
+    """What `jwt_secret` was before: tokens signed with one of these are good until they expire."""
+
+    oauth2_google_client_id: issuers.ClientId | None = None
+    """What Google calls this Jan. Set: people can sign in with Google."""
+    oauth2_google_client_secret: issuers.ClientSecret | None = None
+    """Proves to Google that it is this Jan."""
+    oauth2_google_redirect_url: Annotated[
+        issuers.RedirectUrl | None,
+        AfterValidator(issuers.google_is_whole),
+        Field(validate_default=True),
+    ] = None
+    """Where Google sends people back to, as it is registered there."""
+    oauth2_google_allowed_domains: Annotated[issuers.Domains, BeforeValidator(_split)] = ()
+    """Google Workspace domains whose accounts may sign in. Empty: all of Google's accounts."""
+    oidc_providers: issuers.Providers = {}
+    """Other OpenID providers to sign in with, each a table under its name."""
 
     @property
     def run_dir(self) -> Path:
@@ -169,6 +194,16 @@ class Settings(BaseModel):
     def manages_engine(self) -> bool:
         """Whether Jan runs its own engine."""
         return self.inference_model_url is None
+
+    @property
+    def sign_in_providers(self) -> dict[str, issuers.OidcProvider]:
+        """Every OpenID provider by its name, Google among them if it is configured."""
+        client_id, secret = self.oauth2_google_client_id, self.oauth2_google_client_secret
+        redirect_url, domains = self.oauth2_google_redirect_url, self.oauth2_google_allowed_domains
+        if client_id is None or secret is None or redirect_url is None:
+            return self.oidc_providers
+        google = issuers.google(client_id, secret, redirect_url, domains)
+        return {issuers.GOOGLE: google, **self.oidc_providers}
 
     @property
     def upstream_url(self) -> str:
@@ -238,6 +273,8 @@ def shown(value: object) -> str:
         return _redact(value.get_secret_value())
     if isinstance(value, tuple):
         return ", ".join(shown(part) for part in value)
+    if isinstance(value, dict):
+        return issuers.shown(value) if value else ""
     return "" if value is None else str(value)
 
 
@@ -262,6 +299,8 @@ def _as_text(value: object) -> str:
         return value.get_secret_value()
     if isinstance(value, tuple):
         return ",".join(_as_text(part) for part in value)
+    if isinstance(value, dict):
+        return issuers.in_clear(value)
     return str(value)
 
 
@@ -275,10 +314,8 @@ def _read_environment(environ: Mapping[str, str]) -> tuple[dict[str, Any], dict[
     values: dict[str, Any] = {}
     variables: dict[str, str] = {}
     for variable, name in {**ALIASES, **known}.items():  # JAN_* last: it wins
-        # An empty variable is how shells and Kubernetes say "unset", except for secrets, where
-        # taking it so would silently replace what the operator meant to configure.
         value = environ.get(variable)
-        if value is None or (value == "" and not name.endswith("_secret")):
+        if value is None or (value == "" and name not in NEVER_EMPTY):
             continue
         values[name], variables[name] = value, variable
     for variable in environ:
@@ -323,7 +360,7 @@ def _nearest(name: str, known: Mapping[str, Any]) -> str:
 def _explain(error: ValidationError, origins: Mapping[str, str]) -> str:
     lines: list[str] = []
     for problem in error.errors(include_url=False, include_input=False, include_context=False):
-        name = str(problem["loc"][0])
+        name, place = str(problem["loc"][0]), ".".join(map(str, problem["loc"]))
         words = problem["msg"].removeprefix("Value error, ")
-        lines.append(f"`{name}` ({origins.get(name, 'flag')}): {words}")
+        lines.append(f"`{place}` ({origins.get(name, 'flag')}): {words}")
     return "; ".join(lines)

@@ -71,3 +71,20 @@ def test_a_keyring_shows_no_secret(tmp_path: Path) -> None:
     ring = keyring.load(Settings(home=tmp_path))
 
     assert ring.api_key_secret not in repr(ring)
+
+
+def test_previous_secrets_come_along_unseen(tmp_path: Path) -> None:
+    previous = (SecretStr("older" * 8), SecretStr("oldest" * 8))
+
+    ring = keyring.load(Settings(home=tmp_path, jwt_previous_secrets=previous))
+
+    assert ring.jwt_previous_secrets == ("older" * 8, "oldest" * 8)
+    assert "older" not in repr(ring)
+
+
+def test_a_derived_key_depends_on_the_secret_and_the_purpose() -> None:
+    keys = [keyring.derive(*of) for of in (("a", "x"), ("a", "y"), ("b", "x"), ("a", "x"))]
+
+    assert [len(key) for key in keys] == [32] * 4
+    assert len(set(keys)) == 3
+    assert keys[0] == keys[3]

@@ -1,11 +1,29 @@
 """Settings: four sources, one precedence, and words for every mistake."""
 
+import json
 from pathlib import Path
 
 import pytest
 
 from jan import settings
 from jan.errors import Misconfigured
+
+GOOGLE = {
+    "OAUTH2_GOOGLE_CLIENT_ID": "1234.apps.googleusercontent.com",
+    "OAUTH2_GOOGLE_CLIENT_SECRET": "GOCSPX-hunter2",
+    "OAUTH2_GOOGLE_REDIRECT_URL": "https://jan.example.com/v1/auth/google/callback",
+}
+
+
+def corp(name: str = "corp", **changes: str) -> str:
+    """Write a provider as the environment has it."""
+    provider = {
+        "issuer": "https://login.example.com/realms/corp",
+        "client_id": "jan",
+        "client_secret": "https://hunter2.example/",
+        "redirect_url": "https://jan.example.com/v1/auth/corp/callback",
+    }
+    return json.dumps({name: provider | changes})
 
 
 @pytest.fixture(autouse=True)
@@ -64,6 +82,25 @@ def test_jan_servers_own_names_are_understood_and_ours_win() -> None:
         ({"JAN_TRUSTED_PROXIES": "10.0.0.0/8,proxy"}, "`proxy` is no IP address"),
         ({"JWT_SECRET": ""}, "at least 32 bytes"),
         ({"APIKEY_SECRET": "short"}, "at least 32 bytes"),
+        ({"JAN_JWT_PREVIOUS_SECRETS": f"{'s' * 32},short"}, "`jwt_previous_secrets.1`"),
+        ({"OAUTH2_GOOGLE_CLIENT_ID": "x"}, "`oauth2_google_client_secret`"),
+        ({"OAUTH2_GOOGLE_CLIENT_SECRET": "x"}, "`oauth2_google_client_id`"),
+        ({**GOOGLE, "OAUTH2_GOOGLE_CLIENT_SECRET": ""}, "`oauth2_google_client_secret`"),
+        ({**GOOGLE, "OAUTH2_GOOGLE_REDIRECT_URL": "/back"}, "`oauth2_google_redirect_url`"),
+        ({**GOOGLE, "JAN_OAUTH2_GOOGLE_ALLOWED_DOMAINS": "*"}, "write example.com"),
+        ({**GOOGLE, "JAN_OIDC_PROVIDERS": corp("google")}, "choose one"),
+        ({"JAN_OIDC_PROVIDERS": "corp"}, "must be JSON"),
+        ({"JAN_OIDC_PROVIDERS": "[" * 100_000}, "must be JSON"),
+        ({"JAN_OIDC_PROVIDERS": "[]"}, "`oidc_providers`"),
+        ({"JAN_OIDC_PROVIDERS": '{"corp": {}}'}, "`oidc_providers.corp.issuer`"),
+        ({"JAN_OIDC_PROVIDERS": corp(isuer="x")}, "`oidc_providers.corp.isuer`"),
+        ({"JAN_OIDC_PROVIDERS": corp("Corp Inc.")}, "`Corp Inc.` is no name"),
+        ({"JAN_OIDC_PROVIDERS": corp(issuer="http://login.example.com")}, "http only on this"),
+        ({"JAN_OIDC_PROVIDERS": corp(issuer="https://login.example.com?x=1")}, "corp.issuer`"),
+        ({"JAN_OIDC_PROVIDERS": corp(issuer="https://me:pw@login.example.com")}, "corp.issuer`"),
+        ({"JAN_OIDC_PROVIDERS": corp(issuer="https://[::1")}, "corp.issuer`"),
+        ({"JAN_OIDC_PROVIDERS": corp(redirect_url="https://a.b/#c")}, "corp.redirect_url`"),
+        ({"JAN_OIDC_PROVIDERS": corp(client_id="ä")}, "printable ASCII"),
         ({"JAN_CONFIG": "/nowhere/jan.toml"}, "/nowhere/jan.toml"),
     ],
 )
@@ -81,8 +118,20 @@ def test_jan_servers_list_of_origins_is_understood() -> None:
 
 
 def test_a_refused_secret_is_not_repeated() -> None:
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"JWT_SECRET": "hunter2"},
+        {"JAN_JWT_PREVIOUS_SECRETS": "hunter2"},
+        {"OAUTH2_GOOGLE_CLIENT_SECRET": "hunter2ä"},
+        {"JAN_OIDC_PROVIDERS": '{"corp": {"client_secret": "hunter2"'},
+        {"JAN_OIDC_PROVIDERS": '{"corp": {"client_secret": "hunter2", "issuer": "hunter2"}}'},
+        {"JAN_OIDC_PROVIDERS": '{"corp": {"client_secret": ["hunter2"]}}'},
+    ],
+)
+def test_a_refused_secret_is_not_repeated(environ: dict[str, str]) -> None:
     with pytest.raises(Misconfigured) as refusal:
-        settings.load(environ={"JWT_SECRET": "hunter2"})
+        settings.load(environ=environ)
 
     assert "hunter2" not in str(refusal.value)
 
@@ -140,3 +189,54 @@ def test_a_child_loads_the_same_settings(tmp_path: Path) -> None:
 
     changed = parent.settings.model_copy(update={"runner_port": 77})
     assert child.settings == changed
+
+
+def test_google_is_one_provider_and_a_table_makes_more(tmp_path: Path) -> None:
+    environ = _home(
+        tmp_path,
+        "[oidc_providers.corp]\n"
+        'issuer = "https://login.example.com/"\n'
+        'client_id = "jan"\n'
+        'client_secret = "hunter2"\n'
+        'redirect_url = "https://jan.example.com/v1/auth/corp/callback"\n'
+        'allowed_domains = ["Example.com", "@example.org"]\n',
+    )
+    environ |= GOOGLE | {"JAN_OAUTH2_GOOGLE_ALLOWED_DOMAINS": "example.com, example.net"}
+
+    providers = settings.load(environ=environ).settings.sign_in_providers
+
+    assert list(providers) == ["google", "corp"]
+    assert providers["google"].issuer == "https://accounts.google.com"
+    assert providers["google"].client_secret.get_secret_value() == "GOCSPX-hunter2"
+    assert providers["google"].allowed_domains == ("example.com", "example.net")
+    assert providers["corp"].issuer == "https://login.example.com/"
+    assert providers["corp"].scopes == ("openid", "email", "profile")
+    assert providers["corp"].allowed_domains == ("example.com", "example.org")
+
+
+def test_nobody_signs_in_elsewhere_until_a_provider_is_configured() -> None:
+    empty = dict.fromkeys(GOOGLE, "") | {"JAN_OIDC_PROVIDERS": ""}
+
+    assert settings.load(environ={}).settings.sign_in_providers == {}
+    assert settings.load(environ=empty).settings.sign_in_providers == {}
+
+
+def test_a_providers_secret_is_never_shown() -> None:
+    loaded = settings.load(environ={"JAN_OIDC_PROVIDERS": corp()})
+
+    text = settings.shown(loaded.settings.oidc_providers)
+
+    assert json.loads(text)["corp"]["client_secret"] == "***"
+    assert json.loads(text)["corp"]["client_id"] == "jan"
+    assert "hunter2" not in text + repr(loaded)
+    assert settings.shown({}) == ""
+
+
+def test_a_child_loads_the_same_providers() -> None:
+    told = {"oidc_providers": json.loads(corp()), "jwt_previous_secrets": ["a" * 32, "b" * 32]}
+    parent = settings.load(told, environ={})
+
+    child = settings.load(environ=parent.environment())
+
+    assert child.settings == parent.settings
+    assert child.settings.sign_in_providers == parent.settings.sign_in_providers
