@@ -117,7 +117,6 @@ def test_jan_servers_list_of_origins_is_understood() -> None:
     assert loaded.settings.allowed_origins == ("https://jan.ai", "https://*.jan.ai")
 
 
-def test_a_refused_secret_is_not_repeated() -> None:
 @pytest.mark.parametrize(
     "environ",
     [
