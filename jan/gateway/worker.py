@@ -50,7 +50,9 @@ async def run(loaded: Loaded, listener: socket.socket) -> None:
     )
     async with database, asyncio.TaskGroup() as background:
         credentials = CredentialCache(
-            database, secrets.api_key_secret, AccessTokens(secrets.jwt_secret)
+            database,
+            secrets.api_key_secret,
+            AccessTokens(secrets.jwt_secret, secrets.jwt_previous_secrets),
         )
         recorder = UsageRecorder()
         running = [background.create_task(part.run()) for part in (credentials, recorder, catalog)]
