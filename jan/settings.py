@@ -8,10 +8,12 @@ reads the environment. Unknown names are refused, with the nearest known one.
 
 import difflib
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from email.utils import parseaddr
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -24,6 +26,8 @@ from pydantic import (
     Field,
     SecretStr,
     ValidationError,
+    ValidationInfo,
+    field_validator,
 )
 
 from jan import issuers, trust
@@ -41,8 +45,17 @@ ALIASES = {
     "OAUTH2_GOOGLE_CLIENT_ID": "oauth2_google_client_id",
     "OAUTH2_GOOGLE_CLIENT_SECRET": "oauth2_google_client_secret",
     "OAUTH2_GOOGLE_REDIRECT_URL": "oauth2_google_redirect_url",
+    "SMTP_HOST": "smtp_host",
+    "SMTP_PORT": "smtp_port",
+    "SMTP_USERNAME": "smtp_username",
+    "SMTP_PASSWORD": "smtp_password",
+    "SMTP_SENDER_EMAIL": "smtp_sender_email",
 }
 """Jan Server's names for the same settings. `JAN_*` wins where both are set."""
+
+_LABEL = r"[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?"
+ADDRESS = re.compile(rf"[a-zA-Z0-9.!#$%&'*+/=?^_`{{|}}~-]+@{_LABEL}(?:\.{_LABEL})*")
+"""Source: https://html.spec.whatwg.org/multipage/input.html#valid-e-mail-address"""
 
 NOT_SETTINGS = frozenset({"JAN_CONFIG", "JAN_VERSION"})
 """Variables of ours that say where to look rather than how to behave."""
@@ -77,6 +90,16 @@ def _http_url(value: str | None) -> str | None:
         raise ValueError("must hold no password; the setting `inference_model_api_key` is for it")
     # The OpenAI habit of ending base URLs in /v1 is as common as not: take both.
     return value.rstrip("/").removesuffix("/v1")
+
+
+def _mailbox(value: str | None) -> str | None:
+    """Take `jan@example.com` or `Jan <jan@example.com>`: one sender, on one line."""
+    if value is not None:
+        _, address = parseaddr(value)
+        is_alone = value == address or value.endswith(f"<{address}>")
+        if not (is_alone and value.isprintable() and ADDRESS.fullmatch(address)):
+            raise ValueError("must be an address, `jan@example.com` or `Jan <jan@example.com>`")
+    return value
 
 
 Secret = Annotated[SecretStr | None, AfterValidator(_long_enough)]
@@ -158,6 +181,22 @@ class Settings(BaseModel):
     runner_stop_grace_s: float = Field(default=15.0, ge=0)
     """From SIGTERM to SIGKILL of the engine."""
 
+    smtp_host: str | None = None
+    """Mail server to send by. Not set: no mail is sent, and who asks for one is shown its link."""
+    smtp_port: int = Field(default=587, ge=1, le=65535)
+    """Port of the mail server."""
+    smtp_username: str | None = None
+    """User at the mail server. Not set: it takes mail from us without."""
+    smtp_password: SecretStr | None = None
+    """Password of that user."""
+    smtp_sender_email: Annotated[str | None, AfterValidator(_mailbox)] = None
+    """Sender of all mail, `jan@example.com` or `Jan <jan@example.com>`."""
+    smtp_security: Literal["auto", "starttls", "tls", "none"] = Field(
+        default="auto", validate_default=True
+    )
+    """How mail is encrypted. `auto` is `tls` on port 465 and `starttls` on others; neither goes on
+    in clear. `none` is for a relay nearby, and refused where there is a password."""
+
     jwt_secret: Secret = None
     """Key that signs sign-in tokens. Not set: made once and kept in `secrets.toml`."""
     api_key_secret: Secret = None
@@ -179,6 +218,19 @@ class Settings(BaseModel):
     """Google Workspace domains whose accounts may sign in. Empty: all of Google's accounts."""
     oidc_providers: issuers.Providers = {}
     """Other OpenID providers to sign in with, each a table under its name."""
+
+    @field_validator("smtp_security")
+    @classmethod
+    def _fits_the_other_mail_settings(cls, security: str, info: ValidationInfo) -> str:
+        said = info.data  # without those that were refused already
+        if said.get("smtp_host") is not None:
+            if said.get("smtp_sender_email", "refused") is None:
+                raise ValueError("`smtp_host` wants `smtp_sender_email` too")
+            if (said.get("smtp_username") is None) != (said.get("smtp_password") is None):
+                raise ValueError("`smtp_username` and `smtp_password` go together")
+            if security == "none" and said.get("smtp_password") is not None:
+                raise ValueError("`none` would send the password in clear")
+        return security
 
     @property
     def run_dir(self) -> Path:

@@ -24,6 +24,7 @@ def corp(name: str = "corp", **changes: str) -> str:
         "redirect_url": "https://jan.example.com/v1/auth/corp/callback",
     }
     return json.dumps({name: provider | changes})
+MAIL = {"SMTP_HOST": "mail.example.com", "SMTP_SENDER_EMAIL": "Jan <jan@example.com>"}
 
 
 @pytest.fixture(autouse=True)
@@ -74,6 +75,16 @@ def test_jan_servers_own_names_are_understood_and_ours_win() -> None:
         ({"JAN_PORT": "70000"}, "`port` (environment (JAN_PORT))"),
         ({"JAN_PORT": "eighty"}, "`port`"),
         ({"JAN_LOG_FORMAT": "xml"}, "`log_format`"),
+        ({"SMTP_HOST": "mail"}, "wants `smtp_sender_email`"),
+        ({"SMTP_SENDER_EMAIL": "nobody"}, "`smtp_sender_email` (environment (SMTP_SENDER_EMAIL))"),
+        ({"SMTP_SENDER_EMAIL": "a@b.c\nBcc: d@e.f"}, "must be an address"),
+        ({"SMTP_SENDER_EMAIL": "a@b.c, d@e.f"}, "must be an address"),
+        ({"SMTP_SENDER_EMAIL": "A <a@b.c> x"}, "must be an address"),
+        ({**MAIL, "SMTP_USERNAME": "jan"}, "go together"),
+        (
+            {**MAIL, "SMTP_USERNAME": "jan", "SMTP_PASSWORD": "p", "JAN_SMTP_SECURITY": "none"},
+            "clear",
+        ),
         ({"JAN_INFERENCE_MODEL_URL": "gpu-box"}, "http://host:8000"),
         ({"JAN_INFERENCE_MODEL_URL": "http://gpu-box:99999"}, "Port out of range"),
         ({"JAN_INFERENCE_MODEL_URL": "http://me:secret@box"}, "`inference_model_api_key`"),
