@@ -181,6 +181,8 @@ class Settings(BaseModel):
     runner_stop_grace_s: float = Field(default=15.0, ge=0)
     """From SIGTERM to SIGKILL of the engine."""
 
+    run_jobs: bool = True
+    """Whether gateway processes do background work (mail, cleaning). False: `jan worker` does."""
     smtp_host: str | None = None
     """Mail server to send by. Not set: no mail is sent, and who asks for one is shown its link."""
     smtp_port: int = Field(default=587, ge=1, le=65535)

@@ -24,6 +24,8 @@ def corp(name: str = "corp", **changes: str) -> str:
         "redirect_url": "https://jan.example.com/v1/auth/corp/callback",
     }
     return json.dumps({name: provider | changes})
+
+
 MAIL = {"SMTP_HOST": "mail.example.com", "SMTP_SENDER_EMAIL": "Jan <jan@example.com>"}
 
 
@@ -75,6 +77,7 @@ def test_jan_servers_own_names_are_understood_and_ours_win() -> None:
         ({"JAN_PORT": "70000"}, "`port` (environment (JAN_PORT))"),
         ({"JAN_PORT": "eighty"}, "`port`"),
         ({"JAN_LOG_FORMAT": "xml"}, "`log_format`"),
+        ({"JAN_RUN_JOBS": "perhaps"}, "`run_jobs`"),
         ({"SMTP_HOST": "mail"}, "wants `smtp_sender_email`"),
         ({"SMTP_SENDER_EMAIL": "nobody"}, "`smtp_sender_email` (environment (SMTP_SENDER_EMAIL))"),
         ({"SMTP_SENDER_EMAIL": "a@b.c\nBcc: d@e.f"}, "must be an address"),

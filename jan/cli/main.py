@@ -30,6 +30,7 @@ COMMANDS = {
     "doctor": "Check what goes wrong in practice, and say how to mend it.",
     "migrate": "Bring the database's schema up to date.",
     "gateway": "Run one gateway process alone.",
+    "worker": "Run one process for background work (mail, cleaning) alone.",
     "runner": "Run one model's engine alone.",
 }
 """Each command lives in the file of its name: a group `app`, or a function of that name."""

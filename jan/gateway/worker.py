@@ -17,6 +17,7 @@ from jan.db import dsn, engine, migrate
 from jan.errors import Unavailable
 from jan.gateway import server
 from jan.gateway.app import create_app
+from jan.gateway.background import do_jobs
 from jan.gateway.parts import Parts
 from jan.inference.catalog import Catalog
 from jan.inference.client import Client
@@ -56,6 +57,8 @@ async def run(loaded: Loaded, listener: socket.socket) -> None:
         )
         recorder = UsageRecorder()
         running = [background.create_task(part.run()) for part in (credentials, recorder, catalog)]
+        if settings.run_jobs:
+            running.append(background.create_task(do_jobs(settings, secrets, database)))
         replicas = [f"replica_{number}" for number, _ in enumerate(database.read_pools, 1)]
         front = create_app(
             Parts(
