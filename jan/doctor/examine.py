@@ -14,6 +14,8 @@ CHECKS: dict[str, Check] = {
     "port": machine.port,
     "database": services.database,
     "replicas": services.replicas,
+    "jobs": services.jobs,
+    "mail": services.mail,
     "GPU": machine.gpu,
     "engine": services.engine,
     "models": services.model_store,

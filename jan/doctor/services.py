@@ -1,18 +1,23 @@
 """What Jan runs or uses: database, engine, model server, model store, secrets."""
 
+import asyncpg
 import httpx
 
 from jan import clock, keyring
 from jan.db import dsn, migrate
 from jan.db.engine import Database, connect
 from jan.doctor.findings import Finding
-from jan.errors import DatabaseUnavailable
+from jan.errors import DatabaseUnavailable, Unavailable
+from jan.jobs import queue
+from jan.mail.smtp import Smtp
 from jan.runner import bundles, demonstration, engines, hardware, sizes, store
 from jan.settings import Loaded
 
 MAX_CLOCK_SKEW_S = 5.0
 """Keys expire and leases end by these clocks."""
 ANSWER_TIMEOUT_S = 5.0
+MAX_OVERDUE_S = 300.0
+"""A job that is due is taken within seconds, unless nobody does any."""
 
 
 async def secrets(loaded: Loaded) -> Finding:
@@ -57,6 +62,49 @@ async def replicas(loaded: Loaded) -> Finding:
             "Reads go to the primary meanwhile.",
         )
     return Finding("replicas", "ok", f"{len(urls)} answer" if urls else "none configured")
+
+
+async def jobs(loaded: Loaded) -> Finding:
+    """Whether background work gets done."""
+    settings = loaded.settings
+    if settings.manages_database and not (settings.home / keyring.FILE).exists():
+        return Finding("jobs", "ok", "none yet")
+    url = dsn.configured(settings) or dsn.resolve(settings, keyring.load(settings))
+    try:
+        async with (
+            connect(url, pool_size=1, application_name="jan doctor") as opened,
+            opened.connection() as connection,
+        ):
+            state = await queue.state(connection)
+    except (DatabaseUnavailable, asyncpg.UndefinedTableError):
+        return Finding("jobs", "ok", "not known without the database")
+    if state.overdue_s > MAX_OVERDUE_S:
+        return Finding(
+            "jobs",
+            "warning",
+            f"{state.waiting} wait, the oldest for {state.overdue_s / 60:.0f} minutes too long.",
+            "Start `jan worker`, or set JAN_RUN_JOBS=true for the gateway.",
+        )
+    if state.failed:
+        return Finding(
+            "jobs",
+            "warning",
+            f"{state.failed} were given up.",
+            "The log says why, in lines `job given up`. They are removed after 30 days.",
+        )
+    return Finding("jobs", "ok", f"{state.waiting} wait, {state.running} run, none has failed")
+
+
+async def mail(loaded: Loaded) -> Finding:
+    """Whether the mail server would take mail from us."""
+    if loaded.settings.smtp_host is None:
+        return Finding("mail", "ok", "no server configured: links are shown instead")
+    smtp = Smtp(loaded.settings)
+    try:
+        await smtp.probe()
+    except Unavailable as error:
+        return Finding("mail", "failure", error.message, "Check the settings JAN_SMTP_*.")
+    return Finding("mail", "ok", f"{smtp.name} would take mail from {smtp.sender}")
 
 
 async def engine(loaded: Loaded) -> Finding:

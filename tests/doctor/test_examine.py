@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 
 from jan import clock, keyring, settings
+from jan.db.engine import Database
 from jan.doctor.examine import CHECKS, examine
 from jan.doctor.findings import Finding
+from tests.mail.servers import HOST, free_port, mail_server
 
 
 async def _examined(home: Path, **flags: Any) -> dict[str, Finding]:
@@ -78,6 +80,36 @@ async def test_pending_migrations_and_silent_replicas_are_told(
 
     assert findings["database"].hint == "jan migrate up"
     assert findings["replicas"].level == "warning"
+
+
+async def test_jobs_that_wait_or_failed_are_told(
+    home: Path, database: Database, database_url: str
+) -> None:
+    well = (await _examined(home, database_url=database_url))["jobs"]
+    await database.pool.execute(
+        "INSERT INTO pgqueuer (priority, status, entrypoint) VALUES (0, 'failed', 'x')"
+    )
+    failed = (await _examined(home, database_url=database_url))["jobs"]
+    await database.pool.execute(
+        "INSERT INTO pgqueuer (priority, status, entrypoint, execute_after)"
+        " VALUES (0, 'queued', 'x', now() - interval '1 hour')"
+    )
+    late = (await _examined(home, database_url=database_url))["jobs"]
+
+    assert (well.level, failed.level, late.level) == ("ok", "warning", "warning")
+    assert "1 were given up" in failed.message
+    assert "60 minutes" in late.message
+
+
+async def test_a_mail_server_is_tried_without_sending(home: Path) -> None:
+    said = {"smtp_host": HOST, "smtp_sender_email": "jan@example.com", "smtp_security": "none"}
+    async with mail_server() as server:
+        found = (await _examined(home, smtp_port=server.port, **said))["mail"]
+    away = (await _examined(home, smtp_port=free_port(), **said))["mail"]
+
+    assert (found.level, away.level) == ("ok", "failure")
+    assert away.hint
+    assert server.tries == 0
 
 
 async def test_a_clock_before_the_programs_own_birth_is_wrong(
