@@ -13,8 +13,14 @@ from jan.doctor.tables import TABLES
 from jan.errors import Misconfigured
 from tests.conftest import PASSWORD
 
-NOT_OURS = {"migration"}
-"""Piccolo's own: what has run."""
+NOT_OURS = {
+    "migration",
+    "pgqueuer",
+    "pgqueuer_log",
+    "pgqueuer_schedules",
+    "pgqueuer_statistics",
+}
+"""Piccolo's own: what has run. pgqueuer's own: the queue, which is no tenant's."""
 
 
 async def _dump(url: str) -> list[tuple[str, int]]:

@@ -6,7 +6,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import anyio
-import asyncpg
 import pytest
 from structlog.testing import capture_logs
 
@@ -26,18 +25,11 @@ from tests.jobs.workers import (
     working,
 )
 
-RIGHTS = (
-    "GRANT USAGE ON SCHEMA public TO {0}",
-    "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {0}",
-    "GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO {0}",
-)
-"""What requests and workers run with: no ownership, no DDL, no TRUNCATE."""
-
 
 @asynccontextmanager
 async def served(home: Path) -> AsyncGenerator[Database]:
     """Run a server of its own during the block."""
-    url = dsn.own(home, dsn.ROLE, dsn.DATABASE, PASSWORD)
+    url = dsn.own(home, dsn.OWNER, dsn.DATABASE, PASSWORD)
     async with (
         embedded.running(home, PASSWORD),
         connect(url, pool_size=2, application_name="t") as database,
@@ -85,32 +77,20 @@ async def test_a_worker_may_be_there_before_the_tables_are(empty_database_url: s
     assert done.words == ["x"]
 
 
-async def test_the_rights_of_requests_are_enough(postgres: Path, database_url: str) -> None:
-    name = database_url.partition("?")[0].rpartition("/")[2]
-    role = f"app_of_{name}"
-    admin = await asyncpg.connect(dsn.own(postgres, dsn.SUPERUSER, name, PASSWORD))
-    await admin.execute(f"CREATE ROLE {role} LOGIN PASSWORD '{PASSWORD}'")
-    await admin.close()
-    owner = await asyncpg.connect(database_url)
-    for right in RIGHTS:
-        await owner.execute(right.format(role))
-    await owner.close()
-    url = dsn.own(postgres, role, name, PASSWORD)
-
+async def test_the_rights_of_requests_are_enough(database: Database, database_url: str) -> None:
     done, failed = Done(), Done()
 
     async def fail(word: str) -> None:
         failed.words.append(word)
         raise Unavailable("no")
 
-    async with connect(url, pool_size=2, application_name="t") as database:
-        await enqueue(database, "note", "x")
-        await enqueue(database, "fail", "y")
-        jobs = [Job("note", done, str), Job("fail", fail, str, Retry(2, 0.01))]
-        async with working(url, *jobs, schedules=[Schedule("* * * * *", "note")]):
-            await until_empty(database)
-            scheduled = await database.pool.fetchval("SELECT count(*) FROM pgqueuer_schedules")
-        state = await state_of(database)
+    await enqueue(database, "note", "x")
+    await enqueue(database, "fail", "y")
+    jobs = [Job("note", done, str), Job("fail", fail, str, Retry(2, 0.01))]
+    async with working(database_url, *jobs, schedules=[Schedule("* * * * *", "note")]):
+        await until_empty(database)
+        scheduled = await database.pool.fetchval("SELECT count(*) FROM pgqueuer_schedules")
+    state = await state_of(database)
 
     assert (done.words, failed.words, state.failed, scheduled) == (["x"], ["y", "y"], 1, 1)
 
@@ -125,7 +105,7 @@ async def test_a_job_that_ends_while_the_server_is_away_is_not_done_twice(home: 
         await may_finish.wait()
         await done(word)
 
-    url = dsn.own(home, dsn.ROLE, dsn.DATABASE, PASSWORD)
+    url = dsn.own(home, dsn.OWNER, dsn.DATABASE, PASSWORD)
     async with AsyncExitStack() as stack:
         async with served(home) as database:
             await migrate.up(database)
