@@ -28,6 +28,42 @@ LOCK_TIMEOUT_S = 600.0
 LOCK_KEY = int.from_bytes(b"jan-migr")
 """Any number that no other program uses on the same database."""
 
+MIN_MAJOR = 13
+"""The oldest PostgreSQL that takes the SQL of Jan: it has `gen_random_uuid()`."""
+
+HAS_HISTORY = """
+SELECT count(*) = 2 FROM pg_attribute
+JOIN pg_class ON pg_class.oid = attrelid JOIN pg_namespace ON pg_namespace.oid = relnamespace
+WHERE nspname = $1 AND relname = 'migration' AND relkind = 'r' AND NOT attisdropped
+AND attname IN ('name', 'app_name')
+"""
+"""Whether a schema has Piccolo's table of what has run."""
+
+FOREIGN = """
+WITH found AS (
+    SELECT 'pg_class'::regclass AS catalog, oid, relnamespace AS schema, relname AS name,
+           CASE relkind WHEN 'v' THEN 'view' WHEN 'm' THEN 'view' WHEN 'S' THEN 'sequence'
+           WHEN 'c' THEN 'type' ELSE 'table' END AS kind
+    FROM pg_class WHERE relkind IN ('r', 'p', 'f', 'v', 'm', 'S', 'c')
+    UNION ALL
+    SELECT 'pg_proc'::regclass, oid, pronamespace, proname, 'function' FROM pg_proc
+    UNION ALL
+    SELECT 'pg_type'::regclass, oid, typnamespace, typname, 'type' FROM pg_type
+    -- Not those that come with a table, a range or another type.
+    WHERE typtype IN ('d', 'e', 'r') OR (typtype = 'b' AND typcategory <> 'A')
+)
+SELECT found.kind, format('%I.%I', nspname, found.name) AS name
+FROM found JOIN pg_namespace ON pg_namespace.oid = found.schema
+WHERE (nspname = $1 OR ($1 IS NULL AND nspname !~ '^pg_' AND nspname <> 'information_schema'))
+-- Hosted databases come with pg_stat_statements and the like.
+AND NOT EXISTS (
+    SELECT FROM pg_depend
+    WHERE classid = found.catalog AND objid = found.oid AND deptype = 'e'
+)
+ORDER BY found.kind <> 'table', 2 LIMIT 3
+"""
+"""What somebody else made in a schema, or, for NULL, in any: the first three, tables first."""
+
 SPELLINGS = {
     "CHARACTER VARYING": "VARCHAR",
     "CHARACTER(": "VARCHAR(",
@@ -167,29 +203,32 @@ async def _pending(connection: Any) -> list[str]:
 
 
 async def _ran(connection: Any) -> list[str]:
-    tables = {
-        row["relname"]
-        for row in await connection.fetch(
-            "SELECT relname FROM pg_class WHERE relnamespace = current_schema()::regnamespace"
-            " AND relkind IN ('r', 'p', 'v', 'm')"
-            # Hosted databases come with pg_stat_statements and the like.
-            " AND NOT EXISTS (SELECT 1 FROM pg_depend"
-            "  WHERE classid = 'pg_class'::regclass AND objid = pg_class.oid AND deptype = 'e')"
+    """The steps that have run, by Jan's own history.
+
+    Without that history the database has to be empty: all of it, or, where the search path begins
+    with another schema than `public`, that schema. Nobody gets there by accident: a schema is made
+    and named for Jan, and what stands in the others is neither looked at nor touched.
+    """
+    version = connection.get_server_version()
+    if version.major < MIN_MAJOR:
+        raise Misconfigured(
+            f"The database is PostgreSQL {version.major}; Jan needs {MIN_MAJOR} or later."
         )
-    }
-    if not tables:
-        return []
-    if "migration" in tables:
-        columns = await connection.fetch(
-            "SELECT attname FROM pg_attribute WHERE attrelid = 'migration'::regclass AND attnum > 0"
+    schema = await connection.fetchval("SELECT current_schema()")
+    if schema is None:
+        raise Misconfigured(
+            "The database's search path names no schema that is there.",
+            hint="CREATE SCHEMA, or leave `search_path` out of the URL.",
         )
-        if {"name", "app_name"} <= {row["attname"] for row in columns}:
-            rows = await connection.fetch(
-                "SELECT name FROM migration WHERE app_name = $1", APP_NAME
-            )
-            if rows:
-                return [row["name"] for row in rows]
-    raise Misconfigured(
-        f"The database has tables that are not Jan's ({', '.join(sorted(tables)[:3])}).",
-        hint="Give Jan a database of its own: CREATE DATABASE jan",
-    )
+    if await connection.fetchval(HAS_HISTORY, schema):
+        rows = await connection.fetch("SELECT name FROM migration WHERE app_name = $1", APP_NAME)
+        if rows:
+            return [row["name"] for row in rows]
+    found = await connection.fetch(FOREIGN, None if schema == "public" else schema)
+    if found:
+        names = ", ".join(f"{row['kind']} {row['name']}" for row in found)
+        raise Misconfigured(
+            f"The database holds what is not Jan's ({names}).",
+            hint="Give Jan a database of its own: CREATE DATABASE jan",
+        )
+    return []

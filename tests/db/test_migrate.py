@@ -26,8 +26,8 @@ NOT_OURS = {
 async def _dump(url: str) -> list[tuple[str, int]]:
     connection = await asyncpg.connect(url)
     rows = await connection.fetch(
-        "SELECT relname, relnatts FROM pg_class WHERE relnamespace = 'public'::regnamespace"
-        " ORDER BY relname"
+        "SELECT relname, relnatts FROM pg_class WHERE relnamespace::regnamespace::text !~ '^pg_'"
+        " AND relnamespace <> 'information_schema'::regnamespace ORDER BY relname"
     )
     await connection.close()
     return [(row["relname"], row["relnatts"]) for row in rows]
@@ -61,15 +61,25 @@ async def test_replicas_that_start_at_once_migrate_once(empty_database_url: str)
 
 
 @pytest.mark.parametrize(
-    "make",
+    ("make", "named"),
     [
-        "CREATE TABLE customers (id int)",
-        "CREATE TABLE migration (version int)",
-        "CREATE VIEW report AS SELECT 1 AS one",
+        ("CREATE TABLE customers (id int)", "table public.customers"),
+        ("CREATE TABLE migration (version int)", "table public.migration"),
+        ("CREATE TABLE m (id int) PARTITION BY RANGE (id)", "table public.m"),
+        ("CREATE VIEW report AS SELECT 1 AS one", "view public.report"),
+        ("CREATE MATERIALIZED VIEW report AS SELECT 1 AS one", "view public.report"),
+        ("CREATE SEQUENCE numbers", "sequence public.numbers"),
+        ("CREATE TYPE mood AS ENUM ('good')", "type public.mood"),
+        ("CREATE TYPE pair AS (a int, b int)", "type public.pair"),
+        ("CREATE DOMAIN tags AS text[]", "type public.tags"),
+        ("CREATE TYPE span AS RANGE (subtype = int)", "type public.span"),
+        ("CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'", "function public.f"),
+        ("CREATE SCHEMA app; CREATE TABLE app.customers (id int)", "table app.customers"),
+        ('CREATE SCHEMA "My App"; CREATE SEQUENCE "My App".s', 'sequence "My App".s'),
     ],
 )
 async def test_a_database_of_another_program_is_refused_and_left_alone(
-    empty_database_url: str, make: str
+    empty_database_url: str, make: str, named: str
 ) -> None:
     connection = await asyncpg.connect(empty_database_url)
     await connection.execute(make)
@@ -77,9 +87,10 @@ async def test_a_database_of_another_program_is_refused_and_left_alone(
     before = await _dump(empty_database_url)
 
     async with connect(empty_database_url, pool_size=2, application_name="t") as database:
-        with pytest.raises(Misconfigured, match="not Jan's"):
+        with pytest.raises(Misconfigured, match="not Jan's") as refusal:
             await migrate.up(database)
 
+    assert named in refusal.value.message
     assert await _dump(empty_database_url) == before
 
 
@@ -141,22 +152,26 @@ def test_a_new_migration_is_next_in_order_and_runs(tmp_path: Path) -> None:
         migrate.new("!!!", folder=tmp_path)
 
 
+@pytest.mark.parametrize("extension", ["pg_stat_statements", "hstore", "citext"])
 async def test_what_an_extension_brought_is_nobodys_table(
-    empty_database_url: str, postgres: Path
+    empty_database_url: str, postgres: Path, extension: str
 ) -> None:
     name = empty_database_url.partition("?")[0].rpartition("/")[2]
     admin = await asyncpg.connect(dsn.own(postgres, dsn.SUPERUSER, name, PASSWORD))
-    await admin.execute("CREATE EXTENSION pg_stat_statements")
+    await admin.execute(f"CREATE SCHEMA extensions; CREATE EXTENSION {extension}")
+    await admin.execute("CREATE EXTENSION ltree SCHEMA extensions")
     await admin.close()
 
     async with connect(empty_database_url, pool_size=1, application_name="t") as database:
         assert await migrate.up(database) == migrate.known()
 
 
-async def test_a_schema_of_its_own_is_looked_at(empty_database_url: str) -> None:
-    url = f"{empty_database_url}&search_path=jan"
+@pytest.mark.parametrize("schema", ["jan", "Jan"])
+async def test_a_schema_of_its_own_is_looked_at(empty_database_url: str, schema: str) -> None:
+    """It is enough that this one is empty: whoever named it has thought of it."""
+    url = f"{empty_database_url}&search_path=%22{schema}%22"
     connection = await asyncpg.connect(url)
-    await connection.execute("CREATE SCHEMA jan")
+    await connection.execute(f'CREATE SCHEMA "{schema}"; CREATE TABLE public.customers (id int)')
     await connection.close()
 
     async with connect(url, pool_size=1, application_name="t") as database:
@@ -173,6 +188,39 @@ async def test_every_table_is_declared_and_has_row_security(database: Database) 
     found = {row["relname"]: row["is_secure"] for row in rows if row["relname"] not in NOT_OURS}
 
     assert found == dict.fromkeys((table._meta.tablename for table in TABLES), True)
+
+
+async def test_a_schema_of_its_own_that_holds_something_else_is_refused(
+    empty_database_url: str,
+) -> None:
+    url = f"{empty_database_url}&search_path=jan"
+    connection = await asyncpg.connect(url)
+    await connection.execute("CREATE SCHEMA jan; CREATE TABLE jan.customers (id int)")
+    await connection.close()
+
+    async with connect(url, pool_size=1, application_name="t") as database:
+        with pytest.raises(Misconfigured, match=r"table jan\.customers"):
+            await migrate.up(database)
+
+
+async def test_a_schema_that_is_not_there_is_named_as_the_trouble(empty_database_url: str) -> None:
+    url = f"{empty_database_url}&search_path=jna"
+
+    async with connect(url, pool_size=1, application_name="t") as database:
+        with pytest.raises(Misconfigured, match="names no schema"):
+            await migrate.up(database)
+
+
+async def test_a_server_that_is_too_old_is_refused_and_left_alone(
+    empty_database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(migrate, "MIN_MAJOR", 99)
+
+    async with connect(empty_database_url, pool_size=2, application_name="t") as database:
+        with pytest.raises(Misconfigured, match="99 or later"):
+            await migrate.up(database)
+
+    assert await _dump(empty_database_url) == []
 
 
 async def test_tables_are_as_declared_and_a_difference_is_named(database: Database) -> None:
