@@ -94,7 +94,9 @@ class Catalog:
             self._is_away(str(error))
         else:
             self._models = {model.id: model for model in models}
-            if self.health.good():
+            if not models:  # it answers, but no chat would be answered
+                self._is_away("the model server has no model")
+            elif self.health.good():
                 log.info("inference is ready", models=list(self._models))
 
     def _is_away(self, error: str) -> None:

@@ -3,7 +3,7 @@
 import httpx
 import pytest
 
-from tests.fakes import MODEL, FakeUpstream
+from tests.fakes import MODEL, FakeUpstream, Reply, Seen
 from tests.gateways import KEY, Gateway, running_gateway, until
 
 CHAT = {"model": MODEL, "messages": [{"role": "user", "content": "hi"}], "temperature": 0}
@@ -135,6 +135,24 @@ async def test_readiness_follows_the_model_server(upstream: FakeUpstream) -> Non
     assert inference["last_error"]
     assert after.status_code == 200
     assert after.json()["dependencies"]["inference"]["models"] == [MODEL]
+
+
+async def test_a_model_server_without_a_model_is_not_ready(
+    upstream: FakeUpstream, gateway: Gateway, client: httpx.AsyncClient
+) -> None:
+    async def nothing(_: Seen, reply: Reply) -> None:
+        await reply.json({"object": "list", "data": []})
+
+    upstream.script("/v1/models", nothing)
+    gateway.catalog.doubt()
+    await until(lambda: not gateway.catalog.health.ok)
+    ready = await client.get("/readyz")
+    chat = await client.post("/v1/chat/completions", json=CHAT)
+
+    state = ready.json()["dependencies"]["inference"]
+    assert ready.status_code == 503
+    assert (state["last_error"], state["models"]) == ("the model server has no model", [])
+    assert (chat.status_code, chat.json()["error"]["code"]) == (503, "model_loading")
 
 
 async def test_a_replica_that_is_away_is_told_and_done_without(
