@@ -1,15 +1,18 @@
 """Log lines, and the record of one request that ends in one.
 
 Lines go to standard error. Bodies, keys and tokens are never in them: what a line may say about a
-request is what `Exchange` holds.
+request is what `Exchange` holds. Of an exception a line tells the type and the place; its words may
+quote a prompt, so they and the traceback are written only at level `debug`.
 """
 
 import logging
+import re
 import sys
 import time
-from collections.abc import MutableMapping
+from collections.abc import Iterator, MutableMapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from types import TracebackType
 from typing import Any, Literal
 
 import msgspec
@@ -61,13 +64,16 @@ def exchange_of(scope: MutableMapping[str, Any]) -> Exchange:
 
 def configure(log_format: Format, level: Level) -> None:
     """Set up logging for this process, the standard library's included."""
+    is_debug = level == "debug"
     is_json = log_format == "json" or (log_format == "auto" and not sys.stderr.isatty())
     number = logging.getLevelNamesMapping()[level.upper()]
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info if is_json else _unchanged,
+            (structlog.processors.format_exc_info if is_json else _unchanged)
+            if is_debug
+            else _without_words,
             _as_json if is_json else _console(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(number),
@@ -78,7 +84,47 @@ def configure(log_format: Format, level: Level) -> None:
         ),
         cache_logger_on_first_use=True,
     )
-    logging.basicConfig(handlers=[_Bridge()], level=max(number, logging.INFO), force=True)
+    bridge = _Bridge(tells_all=is_debug)
+    logging.basicConfig(handlers=[bridge], level=max(number, logging.INFO), force=True)
+
+
+def brief(error: BaseException) -> dict[str, str]:
+    """Tell an exception's type and where it arose, and what of Jan led there if it was not Jan.
+
+    Of a group, the first: groups are made by task groups, and say nothing themselves.
+    """
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    kind = type(error)
+    told = {"error_type": kind.__qualname__}
+    if kind.__module__ != "builtins":
+        told["error_type"] = f"{kind.__module__}.{kind.__qualname__}"
+    places = list(_places(error.__traceback__))
+    if places:
+        told["raised_at"] = places[-1][1]
+        ours = [place for module, place in places if module.partition(".")[0] == "jan"]
+        if ours and ours[-1] != told["raised_at"]:
+            told["called_at"] = ours[-1]
+    return told
+
+
+def _places(traceback: TracebackType | None) -> Iterator[tuple[str, str]]:
+    """Module, and file with line, from the outermost to where it was raised."""
+    while traceback is not None:
+        frame = traceback.tb_frame
+        place = f"{frame.f_code.co_filename}:{traceback.tb_lineno}"
+        yield frame.f_globals.get("__name__", ""), place
+        traceback = traceback.tb_next
+
+
+def _without_words(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Any:
+    """Put an exception's type and place where the traceback would be."""
+    error = event.pop("exc_info", None)
+    if error and not isinstance(error, BaseException):
+        error = error[1] if isinstance(error, tuple) else sys.exc_info()[1]
+    if error:
+        event.update(brief(error))
+    return event
 
 
 def _console() -> structlog.dev.ConsoleRenderer:
@@ -99,8 +145,16 @@ def _as_json(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> byt
 class _Bridge(logging.Handler):
     """Hands the standard library's records to structlog."""
 
+    def __init__(self, *, tells_all: bool) -> None:
+        super().__init__()
+        self.tells_all = tells_all
+
     def emit(self, record: logging.LogRecord) -> None:
         """Log the record under its own logger's name."""
+        words = record.getMessage()
+        if not self.tells_all and (record.exc_info or record.name == "asyncio"):
+            # asyncio writes a task with its exception, and a callback with what it was called with.
+            words = re.split(r"[\n(<]", words, maxsplit=1)[0].rstrip()
         structlog.get_logger().log(
-            record.levelno, record.getMessage(), logger=record.name, exc_info=record.exc_info
+            record.levelno, words, logger=record.name, exc_info=record.exc_info
         )

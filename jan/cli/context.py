@@ -7,6 +7,7 @@ if TYPE_CHECKING:  # `jan --help` must not pay for pydantic
     from jan.settings import Loaded
 
 _said: dict[str, Path | None] = {"home": None, "config": None}
+_loaded: "list[Loaded]" = []
 
 
 def remember(*, home: Path | None, config: Path | None) -> None:
@@ -22,4 +23,10 @@ def loaded(**flags: Any) -> "Loaded":
     """
     from jan import settings
 
-    return settings.load({**flags, "home": _said["home"]}, config=_said["config"])
+    _loaded.append(settings.load({**flags, "home": _said["home"]}, config=_said["config"]))
+    return _loaded[-1]
+
+
+def log_level() -> str | None:
+    """Tell the level that the command's settings name. None before it has loaded them."""
+    return _loaded[-1].settings.log_level if _loaded else None

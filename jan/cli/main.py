@@ -53,10 +53,28 @@ def main() -> NoReturn:
         # would write one when it flushes stdout at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(EXIT_REFUSED)
-    except Exception:  # noqa: BLE001 - the last stop: whatever comes here is a bug of ours
-        traceback.print_exc()
-        output.say("error: this is a bug in Jan; please report it with the lines above.")
+    except Exception as error:  # noqa: BLE001 - the last stop: whatever comes here is a bug of ours
+        _tell_bug(error)
         sys.exit(EXIT_BUG)
+
+
+def _tell_bug(error: Exception) -> None:
+    """Say what is to be reported: the traceback to a person, else only the type and the place.
+
+    A person at a terminal has nothing else to report a bug with. Elsewhere standard error is a log
+    (a journal, a file, `jan serve` that collects what its children say), and no traceback reaches
+    a log at the default level: it repeats the exception's words, and those may quote a prompt.
+    """
+    level = context.log_level() or os.environ.get("JAN_LOG_LEVEL")
+    if sys.stderr.isatty() or level == "debug":
+        traceback.print_exception(error)
+        output.say("error: this is a bug in Jan; please report it with the lines above.")
+        return
+    from jan import telemetry
+
+    words = " ".join(f"{name}={value}" for name, value in telemetry.brief(error).items())
+    output.say(f"error: this is a bug in Jan; please report it: {words}")
+    output.say("hint: JAN_LOG_LEVEL=debug adds the traceback.")
 
 
 def build(arguments: Sequence[str]) -> typer.Typer:

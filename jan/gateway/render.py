@@ -37,7 +37,7 @@ def _param(error: HTTPException) -> str | None:
 def answer(
     error: Exception, exchange: telemetry.Exchange
 ) -> tuple[int, list[tuple[str, str]], bytes]:
-    """Make an error's status, headers and body; log it with its traceback if the fault is ours."""
+    """Make an error's status, headers and body; log it, with the place, if the fault is ours."""
     known = as_jan_error(error, method=exchange.method, path=exchange.path)
     if known is not error and known.status >= FIRST_SERVER_ERROR:
         log.error("unexpected error", request_id=exchange.request_id, exc_info=error)

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,57 @@ def test_a_refusal_has_a_code_and_words_and_no_data(
     assert (run.returncode, run.stdout) == (code, "")
     assert words in run.stderr
     assert "Traceback" not in run.stderr
+
+
+BUG = """
+import sys
+from jan.cli import main
+def build(_):
+    def command():
+        raise KeyError("my-private-prompt")
+    return command
+main.build = build
+main.main()
+"""
+
+
+def _buggy(stderr: int, **environ: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", BUG], env={**os.environ, **environ}, stderr=stderr, text=True
+    )
+
+
+def test_a_bug_in_a_command_that_is_logged_is_told_by_its_place() -> None:
+    run = _buggy(subprocess.PIPE)
+    _, said = run.communicate(timeout=30)
+
+    assert run.returncode == 70
+    assert "error_type=KeyError raised_at=<string>:6" in said
+    assert "Traceback" not in said
+    assert "private" not in said
+
+
+def test_at_level_debug_a_bug_has_its_traceback() -> None:
+    run = _buggy(subprocess.PIPE, JAN_LOG_LEVEL="debug")
+    _, said = run.communicate(timeout=30)
+
+    assert run.returncode == 70
+    assert "Traceback" in said
+
+
+def test_a_person_at_a_terminal_gets_the_traceback_to_report() -> None:
+    ours, theirs = os.openpty()
+    run = _buggy(theirs)
+    os.close(theirs)
+    said = b""
+    with suppress(OSError):  # how a terminal says that the other side has gone
+        while part := os.read(ours, 4096):
+            said += part
+    os.close(ours)
+
+    assert run.wait(timeout=30) == 70
+    assert b"Traceback" in said
+    assert b"please report it with the lines above" in said
 
 
 def test_a_key_is_all_that_key_create_prints(home: Path, database_url: str) -> None:
