@@ -89,6 +89,23 @@ async def running(
             yield child
 
 
+def check(home: Path) -> None:
+    """Look for what `running` would refuse in `home`, and change nothing.
+
+    Raises:
+        Misconfigured: as `running`, but for the password.
+        PermissionError: we may not look.
+    """
+    owner = _owner(home)
+    if owner:
+        _refuse_closed(home.parent, owner)  # `home` itself is opened by `running`
+    for folder in (home / "postgres", dsn.socket_folder(home)):
+        with suppress(FileNotFoundError):
+            _check_folder(folder, owner)
+    if (data := home / "postgres" / "data").exists():
+        _check_version(data)
+
+
 async def _answers(url: str) -> bool:
     try:
         connection = await asyncpg.connect(url, timeout=CONNECT_TIMEOUT_S)
@@ -232,12 +249,7 @@ def _prepare(home: Path, owner: str | None) -> Path:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         # First of all, and not following links: the socket's folder may be in /tmp, where anybody
         # can put a link to what root must not give away.
-        status = folder.lstat()
-        allowed = {os.geteuid(), pwd.getpwnam(owner).pw_uid if owner else os.geteuid()}
-        if status.st_uid not in allowed or not stat.S_ISDIR(status.st_mode):
-            raise Misconfigured(f"{folder} does not belong to Jan alone.", hint=f"ls -ld {folder}")
-        if status.st_mode & 0o077:
-            raise Misconfigured(f"{folder} is open to others.", hint=f"chmod 700 {folder}")
+        status = _check_folder(folder, owner)
         if owner:
             if status.st_uid == 0:
                 entry = pwd.getpwnam(owner)
@@ -246,17 +258,34 @@ def _prepare(home: Path, owner: str | None) -> Path:
             # the folders above are not.
             for ours in {home, folder.parent} - {Path(tempfile.gettempdir())}:
                 ours.chmod(ours.stat().st_mode | 0o011)
-            if closed := _first_closed(folder.parent):
-                raise Misconfigured(
-                    f"PostgreSQL runs as user `{owner}` and can't enter {closed}.",
-                    hint=f"chmod o+x {closed}, or set JAN_HOME to a folder such as /var/lib/jan",
-                )
+            _refuse_closed(folder.parent, owner)
     return root
 
 
+def _check_folder(folder: Path, owner: str | None) -> os.stat_result:
+    status = folder.lstat()
+    allowed = {os.geteuid(), pwd.getpwnam(owner).pw_uid if owner else os.geteuid()}
+    if status.st_uid not in allowed or not stat.S_ISDIR(status.st_mode):
+        raise Misconfigured(f"{folder} does not belong to Jan alone.", hint=f"ls -ld {folder}")
+    if status.st_mode & 0o077:
+        raise Misconfigured(f"{folder} is open to others.", hint=f"chmod 700 {folder}")
+    return status
+
+
+def _refuse_closed(folder: Path, owner: str) -> None:
+    if closed := _first_closed(folder):
+        raise Misconfigured(
+            f"PostgreSQL runs as user `{owner}` and can't enter {closed}.",
+            hint=f"chmod o+x {closed}, or set JAN_HOME to a folder such as /var/lib/jan",
+        )
+
+
 def _first_closed(folder: Path) -> Path | None:
-    """The highest folder on the way to `folder` that others may not enter."""
-    way = [*reversed(folder.parents), folder]
+    """The highest folder on the way to `folder`, as far as there is one, that is closed to others.
+
+    Only root asks, so nothing is hidden from us.
+    """
+    way = [step for step in (*reversed(folder.parents), folder) if step.exists()]
     return next((step for step in way if not step.stat().st_mode & 0o001), None)
 
 

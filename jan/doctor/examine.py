@@ -12,6 +12,7 @@ CHECKS: dict[str, Check] = {
     "memory": machine.memory,
     "clock": machine.time,
     "port": machine.port,
+    "engine port": machine.engine_port,
     "database": services.database,
     "replicas": services.replicas,
     "jobs": services.jobs,
@@ -33,6 +34,14 @@ async def _run(subject: str, check: Check, loaded: Loaded) -> Finding:
         return await check(loaded)
     except JanError as error:
         return Finding(subject, "failure", error.message, error.hint)
+    except PermissionError as error:
+        home = loaded.settings.home
+        return Finding(
+            subject,
+            "failure",
+            f"{error.filename or home}: {error.strerror}.",
+            f"Run Jan as the user who owns {home}, or set JAN_HOME to a folder of your own.",
+        )
     except Exception as error:  # noqa: BLE001 - whatever it is, it hides none of the others
         words = f"{type(error).__name__}: {error}"
         return Finding(subject, "failure", words, "Mend what it says, or report it as a bug.")

@@ -11,7 +11,7 @@ from jan import assets, clock, listener
 from jan.doctor.findings import Finding
 from jan.errors import Misconfigured
 from jan.runner import hardware, sizes
-from jan.settings import Loaded
+from jan.settings import Loaded, Settings
 
 MIN_FREE_BYTES = 2_000_000_000
 """A database that can't write stops; logs and a small model still fit in this."""
@@ -59,10 +59,26 @@ async def port(loaded: Loaded) -> Finding:
         with listener.listen(settings.host, settings.port) as server:
             return Finding("port", "ok", f"{listener.url(server)} is free")
     except Misconfigured:
-        address = listener.LOCAL.get(settings.host, settings.host)
-        if await _answers(f"http://{address}:{settings.port}/healthcheck"):
+        if await _is_listening(settings):
             return Finding("port", "ok", f"Jan is listening on port {settings.port}")
         raise
+
+
+async def engine_port(loaded: Loaded) -> Finding:
+    """Whether Jan's own engine can listen. While Jan is running it does."""
+    settings = loaded.settings
+    if not settings.manages_engine:
+        return Finding("engine port", "ok", "not needed: no engine is started here")
+    try:
+        with listener.listen(settings.runner_host, settings.runner_port) as server:
+            return Finding("engine port", "ok", f"{listener.url(server)} is free")
+    except Misconfigured as error:
+        if await _is_listening(settings):
+            words = f"port {settings.runner_port} is in use, and so it should be: Jan is running"
+            return Finding("engine port", "ok", words)
+        hint = error.hint or ""  # it speaks of the gateway's flags
+        hint = hint.replace("--port", "JAN_RUNNER_PORT").replace("--host", "JAN_RUNNER_HOST")
+        return Finding("engine port", "failure", error.message, hint)
 
 
 async def gpu(loaded: Loaded) -> Finding:
@@ -83,13 +99,13 @@ async def gpu(loaded: Loaded) -> Finding:
 async def permissions(loaded: Loaded) -> Finding:
     """Whether JAN_HOME can be written by us, and not by everyone."""
     home = loaded.settings.home
-    if not home.exists():
-        parent = _nearest_existing(home)
+    parent = _nearest_existing(home)
+    if parent != home:
         if not os.access(parent, os.W_OK | os.X_OK):
             return Finding(
                 "permissions",
                 "failure",
-                f"{home} can't be made: {parent} is not yours.",
+                f"{home} can't be made or entered: {parent} is not yours.",
                 "Set JAN_HOME to a folder that you may write to.",
             )
         return Finding("permissions", "ok", f"{home} will be made at the first start")
@@ -108,12 +124,16 @@ async def permissions(loaded: Loaded) -> Finding:
 
 
 def _nearest_existing(path: Path) -> Path:
-    return next(step for step in (path, *path.parents) if step.exists())
+    """The lowest folder on the way that is there, or that we know of."""
+    return next(step for step in (path, *path.parents) if os.path.exists(step))  # noqa: PTH110 - Path's raises where we may not look
 
 
-async def _answers(url: str) -> bool:
+async def _is_listening(settings: Settings) -> bool:
+    address = listener.LOCAL.get(settings.host, settings.host)
+    url = f"http://[{address}]" if ":" in address else f"http://{address}"
     try:
         async with httpx.AsyncClient(timeout=ANSWER_TIMEOUT_S, trust_env=False) as client:
-            return (await client.get(url)).text == '"ok"'
+            answer = await client.get(f"{url}:{settings.port}/healthcheck")
+            return answer.text == '"ok"'
     except httpx.HTTPError:
         return False

@@ -4,7 +4,7 @@ import asyncpg
 import httpx
 
 from jan import clock, keyring
-from jan.db import dsn, migrate
+from jan.db import dsn, embedded, migrate
 from jan.db.engine import Database, connect
 from jan.doctor.findings import Finding
 from jan.errors import DatabaseUnavailable, Unavailable
@@ -32,8 +32,10 @@ async def secrets(loaded: Loaded) -> Finding:
 async def database(loaded: Loaded) -> Finding:
     """Whether the database answers, is Jan's and of this version, and agrees on the time."""
     settings = loaded.settings
-    if settings.manages_database and not (settings.home / keyring.FILE).exists():
-        return Finding("database", "ok", "Jan's own will be made at the first start")
+    if settings.manages_database:
+        embedded.check(settings.home)
+        if not (settings.home / keyring.FILE).exists():
+            return Finding("database", "ok", "Jan's own will be made at the first start")
     url = dsn.configured(settings) or dsn.resolve(settings, keyring.load(settings))
     async with connect(url, pool_size=1, application_name="jan doctor") as opened:
         try:
@@ -148,15 +150,23 @@ async def model_server(loaded: Loaded) -> Finding:
     except httpx.HTTPError as error:
         problem = f"{settings.upstream_url} does not answer ({type(error).__name__})."
     else:
-        if answer.is_success:
+        if answer.is_success and _has_model(answer):
             return Finding("model server", "ok", f"{settings.upstream_url} answers")
-        problem = f"{settings.upstream_url}/v1/models answers {answer.status_code}."
+        problem = f"{settings.upstream_url}/v1/models answers {answer.status_code}"
+        problem += ", but names no model." if answer.is_success else "."
     return Finding(
         "model server",
         "failure",
         problem,
         "Check JAN_INFERENCE_MODEL_URL and JAN_INFERENCE_MODEL_API_KEY.",
     )
+
+
+def _has_model(answer: httpx.Response) -> bool:
+    try:
+        return bool(answer.json()["data"])
+    except (ValueError, KeyError, TypeError):
+        return False
 
 
 async def _examine(opened: Database) -> Finding:

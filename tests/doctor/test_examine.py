@@ -1,6 +1,10 @@
 """The doctor names what is wrong and how to mend it, and changes nothing."""
 
+import json
+import os
 import socket
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +15,8 @@ from jan.db.engine import Database
 from jan.doctor.examine import CHECKS, examine
 from jan.doctor.findings import Finding
 from tests.mail.servers import HOST, free_port, mail_server
+from tests.fakes import FakeUpstream, Reply, Seen
+from tests.gateways import Gateway
 
 
 async def _examined(home: Path, **flags: Any) -> dict[str, Finding]:
@@ -60,6 +66,97 @@ async def test_every_failure_says_how_to_mend_it(home: Path) -> None:
     failures = {name for name, f in findings.items() if f.level == "failure"}
     assert failures >= {"secrets", "port", "database", "model server"}
     assert all(f.hint for f in findings.values() if f.level != "ok")
+
+
+async def test_the_engines_port_is_looked_at_where_jan_runs_one(home: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        number = taken.getsockname()[1]
+        own = await _examined(home, runner_port=number)
+        other = await _examined(home, runner_port=number, inference_model_url="http://127.0.0.1:1")
+
+    assert own["engine port"].level == "failure"
+    assert "JAN_RUNNER_PORT" in (own["engine port"].hint or "")
+    assert other["engine port"].level == "ok"
+
+
+async def test_a_running_jan_may_use_its_ports(home: Path, gateway: Gateway) -> None:
+    number = int(gateway.url.rsplit(":", 1)[1])
+    with socket.create_server(("127.0.0.1", 0)) as engine:
+        findings = await _examined(home, port=number, runner_port=engine.getsockname()[1])
+
+    assert (findings["port"].level, findings["engine port"].level) == ("ok", "ok")
+
+
+async def test_a_model_server_without_a_model_is_told(home: Path, upstream: FakeUpstream) -> None:
+    with_one = await _examined(home, inference_model_url=upstream.url)
+
+    async def nothing(_: Seen, reply: Reply) -> None:
+        await reply.json({"object": "list", "data": []})
+
+    upstream.script("/v1/models", nothing)
+    with_none = await _examined(home, inference_model_url=upstream.url)
+
+    assert with_one["model server"].level == "ok"
+    assert with_none["model server"].level == "failure"
+    assert "names no model" in with_none["model server"].message
+
+
+async def test_data_of_another_major_version_is_told(home: Path) -> None:
+    (home / "postgres/data").mkdir(parents=True)
+    (home / "postgres").chmod(0o700)
+    (home / "postgres/data/PG_VERSION").write_text("16\n", encoding="utf-8")
+
+    finding = (await _examined(home))["database"]
+
+    assert finding.level == "failure"
+    assert "made by PostgreSQL 16" in finding.message
+
+
+async def test_a_data_folder_that_is_open_to_others_is_told(home: Path) -> None:
+    (home / "postgres").mkdir()
+    (home / "postgres").chmod(0o755)
+
+    assert (await _examined(home))["database"].hint == f"chmod 700 {home / 'postgres'}"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root runs PostgreSQL as somebody else")
+async def test_a_home_that_postgresqls_user_cant_enter_is_told(home: Path) -> None:
+    (home / "closed").mkdir(mode=0o700)
+
+    finding = (await _examined(home / "closed/home"))["database"]
+
+    assert finding.level == "failure"
+    assert f"can't enter {home / 'closed'}" in finding.message
+    assert not (home / "closed/home").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become somebody else")
+@pytest.mark.parametrize("where", ["made", "not made"])
+def test_a_home_of_somebody_elses_is_no_bug(home: Path, where: str) -> None:
+    """In a process of its own: there is no way back from another user."""
+    closed = home / "closed"
+    closed.mkdir(mode=0o700)
+    mine = closed if where == "made" else closed / "home"
+    program = f"""
+import asyncio, encodings.idna, json, os, ssl, sys
+from dataclasses import asdict
+from pathlib import Path
+from jan import settings
+from jan.doctor.examine import examine
+os.setgroups([]); os.setgid(65534); os.setuid(65534)
+loaded = settings.load({{"home": Path({str(mine)!r}), "port": 0}}, environ={{}})
+print(json.dumps([asdict(finding) for finding in asyncio.run(examine(loaded))]))
+"""
+
+    run = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
+    )
+
+    findings = {finding["subject"]: finding for finding in json.loads(run.stdout)}
+    assert findings["permissions"]["level"] == findings["database"]["level"] == "failure"
+    assert "not yours" in findings["permissions"]["message"]
+    assert "bug" not in run.stdout
+    assert f"user who owns {mine}" in findings["database"]["hint"]
 
 
 async def test_a_database_is_examined(home: Path, database_url: str) -> None:

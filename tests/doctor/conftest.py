@@ -1,0 +1,5 @@
+"""A gateway to find on its port."""
+
+from tests.gateways import gateway, upstream
+
+__all__ = ["gateway", "upstream"]
