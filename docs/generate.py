@@ -35,8 +35,9 @@ model = "Qwen/Qwen3-4B-Instruct-2507"
 | --- | --- | --- | --- |
 {rows}
 
-Lists are separated by commas in the environment and are arrays in `jan.toml`. Tables are JSON in
-the environment.
+Lists are separated by commas in the environment and are arrays in `jan.toml`; tables are JSON
+there. In a list of databases only a comma before another address separates: others belong to a
+password or to a list of hosts.
 
 ## Sign-in providers
 

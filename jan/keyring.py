@@ -44,6 +44,22 @@ def derive(secret: str, purpose: str) -> bytes:
     return kdf.derive(secret.encode())
 
 
+def check(settings: Settings) -> bool:
+    """Look for what `load` would refuse. Returns whether there is a file yet, and makes none.
+
+    Raises:
+        Misconfigured: as `load`.
+    """
+    path = settings.home / FILE
+    try:
+        if not path.exists():
+            return False
+        _read(path)
+    except OSError as error:
+        raise _unusable(path, error) from None
+    return True
+
+
 def load(settings: Settings) -> Keyring:
     """Read the secrets, making what is missing. Several processes may do so at once.
 
@@ -56,16 +72,20 @@ def load(settings: Settings) -> Keyring:
         _create(path)
         kept = _read(path)
     except OSError as error:
-        raise Misconfigured(
-            f"Can't keep secrets in {path}: {error.strerror}.",
-            hint="Give JAN_HOME a folder that you may write to.",
-        ) from None
+        raise _unusable(path, error) from None
     if settings.jwt_secret is not None:
         kept["jwt_secret"] = settings.jwt_secret.get_secret_value()
     if settings.api_key_secret is not None:
         kept["api_key_secret"] = settings.api_key_secret.get_secret_value()
     previous = tuple(secret.get_secret_value() for secret in settings.jwt_previous_secrets)
     return Keyring(**kept, jwt_previous_secrets=previous)
+
+
+def _unusable(path: Path, error: OSError) -> Misconfigured:
+    return Misconfigured(
+        f"Can't keep secrets in {path}: {error.strerror}.",
+        hint="Give JAN_HOME a folder that you may write to.",
+    )
 
 
 def _create(path: Path) -> None:

@@ -9,6 +9,7 @@ reads the environment. Unknown names are refused, with the nearest known one.
 import difflib
 import os
 import re
+import shlex
 import tomllib
 from collections.abc import Mapping
 from contextlib import suppress
@@ -64,11 +65,45 @@ NEVER_EMPTY = frozenset({"jwt_secret", "api_key_secret"})
 """An empty variable is how shells and Kubernetes say "unset". For these that would silently replace
 what the operator meant to configure with a secret of our own."""
 
+POSTGRES_ADDRESS = re.compile(r"\s*((?i:postgres(ql)?)://|\w+\s*=)")
+"""How one begins: as a URL, or as libpq's `key=value` pairs."""
+COMMA = re.compile(",")
+COMMA_BEFORE_ADDRESS = re.compile(
+    r",\s*(?=[A-Za-z][\w+.-]*://|(?:host|hostaddr|port|dbname|user|password)\s*=)"
+)
+"""Other commas are part of a password, or stand between the hosts of one address."""
 
-def _split(value: object) -> object:
+
+def _split(value: object, *, at: re.Pattern[str] = COMMA) -> object:
     """Read `a, b` as a list: the environment has no other way to say one."""
     if isinstance(value, str):
-        return [part.strip() for part in value.split(",") if part.strip()]
+        return [part for text in at.split(value) if (part := text.strip(", "))]
+    return value
+
+
+def _split_addresses(value: object) -> object:
+    return _split(value, at=COMMA_BEFORE_ADDRESS)
+
+
+def _postgres_address(value: SecretStr) -> SecretStr:
+    if not POSTGRES_ADDRESS.match(value.get_secret_value()):
+        raise ValueError(
+            "must be a PostgreSQL address such as postgresql://user:password@host:5432/name"
+        )
+    return value
+
+
+def _beside_a_primary(value: tuple[SecretStr, ...], info: ValidationInfo) -> tuple[SecretStr, ...]:
+    if value and info.data.get("database_url", value) is None:
+        raise ValueError("needs `database_url`: Jan's own PostgreSQL has no replicas")
+    return value
+
+
+def _words(value: str) -> str:
+    try:
+        shlex.split(value)
+    except ValueError as error:
+        raise ValueError(f"can't be split into words: {error}") from None
     return value
 
 
@@ -105,6 +140,7 @@ def _mailbox(value: str | None) -> str | None:
 Secret = Annotated[SecretStr | None, AfterValidator(_long_enough)]
 TrustedNetwork = Annotated[trust.Network, BeforeValidator(trust.network)]
 LongSecret = Annotated[SecretStr, AfterValidator(_long_enough)]
+Address = Annotated[SecretStr, AfterValidator(_postgres_address)]
 
 
 def default_home() -> Path:
@@ -144,11 +180,13 @@ class Settings(BaseModel):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """The least important kind of line that is still written."""
 
-    database_url: SecretStr | None = None
+    database_url: Address | None = None
     """PostgreSQL to use, `postgresql://user:password@host/name`. Not set: Jan runs its own."""
-    database_migration_url: SecretStr | None = None
+    database_migration_url: Address | None = None
     """The same database for the owner of its tables, who migrates. Not set: `database_url`."""
-    database_read_urls: Annotated[tuple[SecretStr, ...], BeforeValidator(_split)] = ()
+    database_read_urls: Annotated[
+        tuple[Address, ...], BeforeValidator(_split_addresses), AfterValidator(_beside_a_primary)
+    ] = ()
     """Read replicas of that database. Reports are read from them, in turns, while they answer."""
     database_pool_size: int = Field(default=10, ge=1, le=500)
     """Most connections that one process opens to one database."""
@@ -170,7 +208,7 @@ class Settings(BaseModel):
     """Model that `jan serve` and `jan runner` load, by its name in the model store."""
     engine: Literal["auto", "cpu", "cuda"] = "auto"
     """Engine variant. `auto` picks `cuda` where an NVIDIA GPU is seen, else `cpu`."""
-    engine_args: str = ""
+    engine_args: Annotated[str, AfterValidator(_words)] = ""
     """More options for vLLM's server, as on its command line."""
     runner_host: str = "127.0.0.1"
     """Address that the engine listens on. It has no authentication of its own."""

@@ -49,8 +49,9 @@ def test_a_damaged_file_is_refused_and_left_alone(tmp_path: Path, content: str) 
     path.write_text(content, encoding="utf-8")
     path.chmod(0o600)
 
-    with pytest.raises(Misconfigured):
-        keyring.load(Settings(home=tmp_path))
+    for look in (keyring.load, keyring.check):
+        with pytest.raises(Misconfigured):
+            look(Settings(home=tmp_path))
 
     assert path.read_text(encoding="utf-8") == content
 
@@ -65,6 +66,15 @@ def test_a_file_that_others_can_read_is_refused(tmp_path: Path) -> None:
 
     assert refusal.value.hint
     assert "chmod 600" in refusal.value.hint
+
+
+def test_checking_makes_nothing(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path / "new")
+
+    assert not keyring.check(settings)
+    assert not settings.home.exists()
+    keyring.load(settings)
+    assert keyring.check(settings)
 
 
 def test_a_keyring_shows_no_secret(tmp_path: Path) -> None:

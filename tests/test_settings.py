@@ -94,6 +94,14 @@ def test_jan_servers_own_names_are_understood_and_ours_win() -> None:
         ({"JAN_ALLOWED_ORIGINS": "https://a.example/path"}, "write an origin such as"),
         ({"ALLOWED_CORS_HOSTS": "jan.ai,*-x.jan.ai"}, "(environment (ALLOWED_CORS_HOSTS))"),
         ({"JAN_TRUSTED_PROXIES": "10.0.0.0/8,proxy"}, "`proxy` is no IP address"),
+        ({"JAN_DATABASE_URL": "mysql://x"}, "`database_url` (environment (JAN_DATABASE_URL))"),
+        ({"JAN_DATABASE_URL": "db.example.com"}, "must be a PostgreSQL address"),
+        ({"JAN_DATABASE_READ_URLS": "postgresql://a/b"}, "needs `database_url`"),
+        (
+            {"JAN_DATABASE_URL": "host=a", "JAN_DATABASE_READ_URLS": "host=b,mysql://c"},
+            "`database_read_urls`",
+        ),
+        ({"JAN_ENGINE_ARGS": "--seed '"}, "`engine_args`"),
         ({"JWT_SECRET": ""}, "at least 32 bytes"),
         ({"APIKEY_SECRET": "short"}, "at least 32 bytes"),
         ({"JAN_JWT_PREVIOUS_SECRETS": f"{'s' * 32},short"}, "`jwt_previous_secrets.1`"),
@@ -168,6 +176,27 @@ def test_a_bad_file_is_refused_by_its_path(tmp_path: Path, toml: str, words: str
     assert "jan.toml" in str(refusal.value)
 
 
+@pytest.mark.parametrize(
+    ("given", "addresses"),
+    [
+        ("postgresql://a/b", ["postgresql://a/b"]),
+        ("postgresql://a/b,postgres://c/d", ["postgresql://a/b", "postgres://c/d"]),
+        (" postgresql://a/b , host=c dbname=d,", ["postgresql://a/b", "host=c dbname=d"]),
+        ("postgresql://me:a,b@c/d, host=e", ["postgresql://me:a,b@c/d", "host=e"]),
+        ("postgresql://a,b:5433/c", ["postgresql://a,b:5433/c"]),
+        ("host=a,b user=me,host=c", ["host=a,b user=me", "host=c"]),
+    ],
+)
+def test_a_comma_between_databases_is_told_from_one_within(
+    given: str, addresses: list[str]
+) -> None:
+    environ = {"JAN_DATABASE_URL": "host=a", "JAN_DATABASE_READ_URLS": given}
+
+    read = settings.load(environ=environ).settings.database_read_urls
+
+    assert [address.get_secret_value() for address in read] == addresses
+
+
 def test_passwords_are_never_shown() -> None:
     loaded = settings.load(
         environ={"JAN_DATABASE_URL": "postgresql://me:hunter2@db:5433/jan", "JWT_SECRET": "s" * 32}
@@ -191,14 +220,15 @@ def test_a_child_loads_the_same_settings(tmp_path: Path) -> None:
     parent = settings.load(
         {
             "port": 9,
-            "database_read_urls": ["postgresql://a/b", "postgresql://c/d"],
+            "database_read_urls": ["postgresql://a:b,c@d/e", "postgresql://f/g"],
             "allowed_origins": ["*.a.example", "localhost:3000"],
             "trusted_proxies": ["10.0.0.0/8", "::1"],
         },
-        environ={**environ, "JAN_HOST": "here"},
+        environ={**environ, "JAN_DATABASE_URL": "postgresql://h/i"},
     )
 
-    child = settings.load(environ={**parent.environment(runner_port=77), "JAN_HOST": "here"})
+    told = parent.environment(runner_port=77)
+    child = settings.load(environ={**told, "JAN_DATABASE_URL": "postgresql://h/i"})
 
     changed = parent.settings.model_copy(update={"runner_port": 77})
     assert child.settings == changed

@@ -1,5 +1,7 @@
 """`jan config`: what is set, to what, and by whom."""
 
+from contextlib import suppress
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,13 +16,17 @@ def show(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Print every setting, its value and where that came from. Secrets are not shown."""
+    from jan import keyring
     from jan.settings import shown
 
     loaded = context.loaded()
-    rows = [
-        (name, shown(getattr(loaded.settings, name)), origin)
-        for name, origin in loaded.origins.items()
-    ]
+    kept = _kept_secrets(loaded.settings.home / keyring.FILE)
+    rows: list[tuple[str, str, str]] = []
+    for name, origin in loaded.origins.items():
+        row = (name, shown(getattr(loaded.settings, name)), origin)
+        if kept and name in keyring.NAMES and getattr(loaded.settings, name) is None:
+            row = (name, "***", str(kept))
+        rows.append(row)
     output.say(f"Configuration file: {loaded.config_path or 'none'}")
     output.data(
         {name: {"value": value, "origin": origin} for name, value, origin in rows},
@@ -31,9 +37,21 @@ def show(
 
 @app.command()
 def check() -> None:
-    """Check the settings and the secrets without starting anything."""
+    """Check the settings and the secrets. Nothing is started, made or written."""
     from jan import keyring
+    from jan.db import dsn
 
-    loaded = context.loaded()
-    keyring.load(loaded.settings)
+    settings = context.loaded().settings
+    dsn.configured(settings)
+    dsn.resolve_reads(settings)
+    has_secrets = keyring.check(settings)
     output.say("The configuration is good.")
+    if not has_secrets:
+        output.say(f"{settings.home / keyring.FILE} will be made at the first start.")
+
+
+def _kept_secrets(path: Path) -> Path | None:
+    """The file that supplies secrets which no setting does, if it is there."""
+    with suppress(PermissionError):  # a home that can't be entered: `jan doctor` is for that
+        return path if path.exists() else None
+    return None

@@ -23,9 +23,8 @@ MAX_OVERDUE_S = 300.0
 async def secrets(loaded: Loaded) -> Finding:
     """Whether the secrets are there, private and long enough. Makes none."""
     path = loaded.settings.home / keyring.FILE
-    if not path.exists():
+    if not keyring.check(loaded.settings):
         return Finding("secrets", "ok", f"{path} will be made at the first start")
-    keyring.load(loaded.settings)
     return Finding("secrets", "ok", f"{path} is private and complete")
 
 

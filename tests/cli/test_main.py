@@ -142,6 +142,29 @@ def test_settings_are_shown_with_their_origin_and_without_secrets(home: Path) ->
     assert "hunter2" not in run.stdout + run.stderr
 
 
+def test_secrets_of_the_home_are_shown_to_be_there(home: Path) -> None:
+    (home / "secrets.toml").write_text("jwt_secret = 'hunter2'", encoding="utf-8")
+
+    run = jan(home, "config", "show", "--json", APIKEY_SECRET="s" * 32)
+
+    shown = json.loads(run.stdout)
+    assert shown["jwt_secret"] == {"value": "***", "origin": str(home / "secrets.toml")}
+    assert shown["api_key_secret"]["origin"] == "environment (APIKEY_SECRET)"
+    assert "hunter2" not in run.stdout + run.stderr
+
+
+def test_checking_the_configuration_makes_nothing(home: Path) -> None:
+    new = home / "new"
+
+    good = jan(home, "--home", str(new), "config", "check")
+    bad = jan(home, "--home", str(new), "config", "check", JAN_DATABASE_URL="host=db hunter2")
+
+    assert (good.returncode, bad.returncode) == (0, 1), good.stderr
+    assert "secrets.toml will be made" in good.stderr
+    assert "`database_url`" in bad.stderr
+    assert not new.exists()
+
+
 def test_a_command_starts_the_database_itself_and_leaves_nothing_running(home: Path) -> None:
     run = jan(home, "migrate", "status", "--json")
 
