@@ -1,4 +1,4 @@
-"""What Jan reads in answers that pass by: the tokens used, the first token, the end.
+"""What Jan reads in answers that pass by: the tokens used, the first token, errors, the end.
 
 Most events are never decoded: a search in the bytes tells whether there is anything to read.
 """
@@ -9,6 +9,7 @@ import msgspec
 
 from jan import sse
 from jan.chat.dialect import Dialect
+from jan.errors import UpstreamError
 from jan.inference.upstream import UNREADABLE
 
 
@@ -67,6 +68,10 @@ class _Answer(msgspec.Struct):
     choices: list[Any] | None = None
 
 
+class _Failure(msgspec.Struct):
+    error: Any = None
+
+
 class _Choice(msgspec.Struct):
     delta: dict[str, Any] = {}
     text: str = ""
@@ -79,6 +84,7 @@ class _Chunk(msgspec.Struct):
 
 _answer = msgspec.json.Decoder(_Answer)
 _chunk = msgspec.json.Decoder(_Chunk)
+_failure = msgspec.json.Decoder(_Failure)
 
 
 def usage_of(body: bytes) -> Usage:
@@ -104,6 +110,8 @@ class StreamReader:
         """Whether anything of the model's own has passed."""
         self.is_complete = False
         """Whether the event has passed after which a stream may end."""
+        self.failure_status: int | None = None
+        """What the model server's own error event would be as an answer, if one has passed."""
 
     def pass_on(self, events: bytes) -> bytes:
         """Look at complete events and tell which bytes the client is to get."""
@@ -111,9 +119,22 @@ class StreamReader:
             self.has_token = any(_has_token(event) for event in sse.each(events))
         if b'"usage"' in events:
             events = self._read_usage(events)
+        # Within a string its quotation marks are escaped: text that speaks of errors is none.
+        if b'"error"' in events:
+            self._read_failure(events)
         if not self.is_complete and self._last_event.search(events):
             self.is_complete = True
         return events
+
+    def _read_failure(self, events: bytes) -> None:
+        for event in sse.each(events):
+            try:
+                error = _failure.decode(_data(event)).error
+            except UNREADABLE:
+                continue
+            if error and self.failure_status is None:
+                self.failure_status = _status_of(error)
+                self.is_complete = True
 
     def _read_usage(self, events: bytes) -> bytes:
         kept = [event for event in sse.each(events) if not self._is_for_us(event)]
@@ -134,6 +155,12 @@ class StreamReader:
             return False
         counts.add_to(self.usage)
         return answer.choices == []
+
+
+def _status_of(error: Any) -> int:
+    """The status that an error event names (vLLM's `code` is one), or 502."""
+    code = error.get("code") if isinstance(error, dict) else None
+    return code if isinstance(code, int) and 400 <= code < 600 else UpstreamError.status  # noqa: PLR2004
 
 
 def _has_token(event: bytes) -> bool:

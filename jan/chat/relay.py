@@ -157,6 +157,7 @@ class Passage:
             await self._relay_events(answer)
         finally:
             self._count(self._reader.usage)
+            self._note_failure()
         if not self._reader.is_complete:
             raise UpstreamError("The model server ended the stream before its last event.")
         await self._send({"type": "http.response.body", "body": b""})
@@ -184,6 +185,13 @@ class Passage:
         exchange.status, exchange.error_code = error.status, error.code
         event = self._dialect.error_event(error, exchange.request_id)
         await self._send({"type": "http.response.body", "body": event})
+
+    def _note_failure(self) -> None:
+        """Book an error event of the model server's own as what it is. The client has seen it."""
+        status = self._reader.failure_status
+        if status is not None:
+            self._exchange.status, self._exchange.error_code = status, UpstreamError.code
+            self._relay.catalog.doubt()
 
     def _count(self, usage: reading.Usage) -> None:
         self._exchange.prompt_tokens = usage.prompt_tokens

@@ -166,15 +166,49 @@ async def test_a_stream_that_breaks_ends_with_an_error_event(
     assert [(row.status, row.error_code) for row in gateway.rows] == [(502, "upstream_error")]
 
 
-async def test_an_error_that_the_model_server_streams_is_not_followed_by_another(
-    client: httpx.AsyncClient, upstream: FakeUpstream
+@pytest.mark.parametrize(
+    ("path", "event", "status"),
+    [
+        (PATH, b'data: {"error":{"message":"oom","code":500}}\n\n', 500),
+        (PATH, b'data: { "error": {"message": "bad", "code": 400}}\n\n', 400),
+        (PATH, b'data: {"error":{"message":"oom","code":"server_error"}}\n\n', 502),
+        (PATH, b'data: {"error":"oom"}\n\n', 502),
+        (PATH, b'data: {"id":"1","choices":[],"error":{"code":1,"message":"oom"}}\n\n', 502),
+        (
+            "/v1/messages",
+            b'event: error\ndata: {"type":"error","error":{"type":"internal_error"}}\n\n',
+            502,
+        ),
+    ],
+)
+async def test_an_error_that_the_model_server_streams_is_passed_on_alone_and_booked(
+    gateway: Gateway, upstream: FakeUpstream, path: str, event: bytes, status: int
 ) -> None:
-    events = [chat_chunk("a"), b'data: {"error":{"message":"oom","code":500}}\n\n', DONE]
+    events = [chat_chunk("a") if path == PATH else message_events()[0], event]
+    events += [DONE] * (status == 500)  # vLLM's way
 
     async def fail_in_words(_: Seen, reply: Reply) -> None:
         await reply.events(events)
 
-    upstream.script(PATH, fail_in_words)
-    answer = await client.post(PATH, json=STREAM)
+    upstream.script(path, fail_in_words)
+    async with gateway.client() as client:
+        answer = await client.post(path, json=MESSAGE | {"stream": True})
 
     assert answer.content == b"".join(events)
+    await until(lambda: gateway.rows)
+    assert [(row.status, row.error_code) for row in gateway.rows] == [(status, "upstream_error")]
+
+
+async def test_a_stream_that_speaks_of_errors_is_a_success(
+    client: httpx.AsyncClient, upstream: FakeUpstream, gateway: Gateway
+) -> None:
+    events = [chat_chunk('{"error": {"code": 500}}', error=None), chat_chunk("error"), DONE]
+
+    async def speak(_: Seen, reply: Reply) -> None:
+        await reply.events(events)
+
+    upstream.script(PATH, speak)
+    await client.post(PATH, json=STREAM)
+
+    await until(lambda: gateway.rows)
+    assert [(row.status, row.error_code) for row in gateway.rows] == [(200, None)]
