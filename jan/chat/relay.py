@@ -128,7 +128,7 @@ class Passage:
     async def _whole(self, answer: Connection) -> None:
         body = await answer.read_all()
         if answer.status >= 300:  # noqa: PLR2004
-            raise _refusal(answer, body)
+            raise self._refusal(answer, body)
         self._count(reading.usage_of(body))
         headers = [
             (b"content-type", answer.headers.get(b"content-type", b"application/json")),
@@ -142,7 +142,7 @@ class Passage:
 
     async def _stream(self, answer: Connection) -> None:
         if answer.status >= 300:  # noqa: PLR2004
-            raise _refusal(answer, await answer.read_all())
+            raise self._refusal(answer, await answer.read_all())
         headers = [
             (b"content-type", answer.headers[b"content-type"]),
             (b"cache-control", b"no-cache"),
@@ -186,6 +186,12 @@ class Passage:
         event = self._dialect.error_event(error, exchange.request_id)
         await self._send({"type": "http.response.body", "body": event})
 
+    def _refusal(self, answer: Connection, body: bytes) -> JanError:
+        status = answer.status
+        if status < 400:  # noqa: PLR2004 - a redirect: nothing that a model server answers
+            return UpstreamError(f"The model server answered with status {status}.")
+        return Refused(status, body, answer.headers.get(b"retry-after"), self._path.decode())
+
     def _note_failure(self) -> None:
         """Book an error event of the model server's own as what it is. The client has seen it."""
         status = self._reader.failure_status
@@ -223,9 +229,3 @@ class Passage:
             await self._send(
                 {"type": "http.response.body", "body": sse.KEEP_ALIVE, "more_body": True}
             )
-
-
-def _refusal(answer: Connection, body: bytes) -> JanError:
-    if answer.status < 400:  # noqa: PLR2004 - a redirect: nothing that a model server answers
-        return UpstreamError(f"The model server answered with status {answer.status}.")
-    return Refused(answer.status, body, answer.headers.get(b"retry-after"))

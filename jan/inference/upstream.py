@@ -1,7 +1,9 @@
 """The model server behind Jan: what is sent to it, and what its failures mean to a caller."""
 
+import re
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import asynccontextmanager
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -40,6 +42,12 @@ CODES = {
 }
 """Our code by status, where the model server gives none (vLLM repeats the status instead)."""
 
+NO_SUCH_PATH = re.compile(r"not found\.?", re.IGNORECASE)
+"""All that Starlette says of a path without a route. vLLM has routes for what its model can do, and
+none for embeddings where the model makes none."""
+MAX_PROBLEMS = 3
+"""Told of a body with several. One mistake in a message can be reported once for each role."""
+
 UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 """What msgspec raises for a document that is not what was expected, or not JSON, or not text."""
 
@@ -47,9 +55,11 @@ UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 class Refused(JanError):
     """The model server refused; its status and what it said are handed on."""
 
-    def __init__(self, status: int, body: bytes, retry_after: bytes | None) -> None:
+    def __init__(self, status: int, body: bytes, retry_after: bytes | None, path: str) -> None:
         said = _read_error(body)
         words = said.message or f"The model server answered with status {status}."
+        if status == 404 and NO_SUCH_PATH.fullmatch(words):  # noqa: PLR2004
+            words = f"The model can't do this: its server has no `{path}`."
         super().__init__(
             words,
             param=said.param,
@@ -59,29 +69,58 @@ class Refused(JanError):
         fallback = "invalid_request_error" if is_fault_of_caller else "server_error"
         self.status = status
         self.type = TYPES.get(status, fallback)
-        own_code = said.code if isinstance(said.code, str) and not said.code.isdigit() else None
-        self.code = own_code or CODES.get(
+        self.code = said.code or CODES.get(
             status, "invalid_request" if is_fault_of_caller else "upstream_error"
         )
 
 
-class _Said(msgspec.Struct):
+class _Said(NamedTuple):
     message: str | None = None
     param: str | None = None
-    code: str | int | None = None
-
-
-class _Envelope(msgspec.Struct):
-    """OpenAI's and Anthropic's error bodies, and vLLM's, which are like both."""
-
-    error: _Said
+    code: str | None = None
+    """If it is a word: vLLM repeats the status there."""
 
 
 def _read_error(body: bytes) -> _Said:
+    """Find the words in whatever shape they come: OpenAI's and its many likenesses, or FastAPI's.
+
+    `{"error": {...}}`, `{"error": "..."}`, `{"detail": "..."}`, `{"detail": [{"loc", "msg"}]}`, or
+    the fields of an error at the top.
+    """
     try:
-        return msgspec.json.decode(body, type=_Envelope).error
+        told = msgspec.json.decode(body)
     except UNREADABLE:
         return _Said()
+    if isinstance(told, dict):
+        told = told.get("error") or told.get("detail") or told
+    if isinstance(told, str):
+        return _Said(told)
+    if isinstance(told, list):
+        return _read_problems(told)
+    if isinstance(told, dict):
+        message, param, code = (_text(told.get(name)) for name in ("message", "param", "code"))
+        return _Said(message, param, code if code and not code.isdigit() else None)
+    return _Said()
+
+
+def _read_problems(told: list[Any]) -> _Said:
+    """What pydantic found wrong in a body, where, and without what it found there."""
+    problems: list[tuple[str, str]] = []
+    for problem in told[:MAX_PROBLEMS]:
+        try:
+            parts = [part for part in problem["loc"] if part != "body"]
+            place = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in parts)
+            problems.append((place.lstrip("."), str(problem["msg"])))
+        except (TypeError, KeyError):
+            continue
+    if not problems:
+        return _Said()
+    words = "; ".join(f"`{place}`: {words}" if place else words for place, words in problems)
+    return _Said(words, problems[0][0] or None)
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None
 
 
 class Upstream:

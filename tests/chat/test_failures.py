@@ -63,6 +63,62 @@ async def test_a_code_that_is_a_word_is_kept(
     assert answer.json()["error"]["code"] == "context_length_exceeded"
 
 
+@pytest.mark.parametrize(
+    ("said", "message", "param"),
+    [
+        ({"detail": "Not today"}, "Not today", None),
+        (
+            {
+                "detail": [
+                    {"loc": ["body", "messages", 0, "role"], "msg": "Field required", "input": "x"},
+                    {"loc": ["body"], "msg": "Broken"},
+                ]
+            },
+            "`messages[0].role`: Field required; Broken",
+            "messages[0].role",
+        ),
+        ({"error": "model is busy"}, "model is busy", None),
+        ({"error": {"message": "bad", "param": ["a", 1], "code": 422}}, "bad", None),
+        ({"error": {"message": "bad", "param": {"a": 1}, "type": 3}}, "bad", None),
+        ({"object": "error", "message": "flat", "param": "x", "code": 422}, "flat", "x"),
+        ({"detail": [{"loc": 3}]}, "The model server answered with status 422.", None),
+        ({"error": {"message": 3}}, "The model server answered with status 422.", None),
+        ([], "The model server answered with status 422.", None),
+    ],
+)
+async def test_whatever_shape_a_refusal_has_its_words_are_told(
+    client: httpx.AsyncClient, upstream: FakeUpstream, said: object, message: str, param: str | None
+) -> None:
+    async def refuse(_: Seen, reply: Reply) -> None:
+        await reply.json(said, 422)
+
+    upstream.script(PATH, refuse)
+    answer = await client.post(PATH, json=CHAT)
+
+    error = answer.json()["error"]
+    assert answer.status_code == 422
+    assert (error["message"], error["param"]) == (message, param)
+    assert (error["type"], error["code"]) == ("invalid_request_error", "invalid_request")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [{"detail": "Not Found"}, {"error": {"message": "Not Found", "type": "NotFound", "code": 404}}],
+)
+async def test_what_the_model_is_not_made_for_is_said_clearly(
+    client: httpx.AsyncClient, upstream: FakeUpstream, said: object
+) -> None:
+    async def know_no_such_path(_: Seen, reply: Reply) -> None:
+        await reply.json(said, 404)
+
+    upstream.script("/v1/embeddings", know_no_such_path)
+    answer = await client.post("/v1/embeddings", json={"model": MODEL, "input": "hi"})
+
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"]) == (404, "not_found")
+    assert error["message"] == "The model can't do this: its server has no `/v1/embeddings`."
+
+
 async def test_an_error_that_is_not_json_becomes_one(
     client: httpx.AsyncClient, upstream: FakeUpstream
 ) -> None:
