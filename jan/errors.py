@@ -12,6 +12,7 @@
     ├── NotFound              404  missing, or not the caller's: the two look alike
     │   └── ModelNotFound     404
     ├── MethodNotAllowed      405
+    │   └── MethodUnknown     501
     ├── Conflict              409  the state does not allow it
     ├── RateLimited           429
     ├── UpstreamError         502  the model server answered with nonsense, or died
@@ -129,6 +130,13 @@ class MethodNotAllowed(JanError):
     status = 405
     type = "invalid_request_error"
     code = "method_not_allowed"
+
+
+class MethodUnknown(MethodNotAllowed):
+    """No path takes this method: it is none of HTTP's."""
+
+    status = 501
+    code = "method_unknown"
 
 
 class Conflict(JanError):

@@ -38,12 +38,13 @@ class Exchange:
     """Who asks, once that is known."""
     model: str | None = None
     is_metered: bool = False
-    """Whether it belongs into the usage table: the data plane, once it is known who asks."""
+    """Whether it belongs into the usage table: a path of the data plane, and a key that works."""
     is_stream: bool = False
     status: int = 0
     """What the client got, or what it would have got: 499 if it left, 502 if a stream broke."""
     error_code: str | None = None
     request_bytes: int = 0
+    """Of the body: those that came, or that were announced where it was too long."""
     response_bytes: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0

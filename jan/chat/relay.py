@@ -37,6 +37,8 @@ class Relay:
         self.heartbeat_s = heartbeat_s
         self.max_body_bytes = max_body_bytes
         self.passages: set[Passage] = set()
+        self.is_draining = False
+        """Set while the process shuts down: new requests are refused."""
 
     async def serve(self, endpoint: Endpoint, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request.
@@ -45,12 +47,12 @@ class Relay:
             JanError: refused or failed before the answer began. Later than that, the error is
                 the stream's last event.
         """
+        if self.is_draining:
+            raise shutting_down()
         exchange = telemetry.exchange_of(scope)
-        exchange.is_metered = True
         caller: Caller = scope["user"]
         caller.require(endpoint.scope)
-        body = await request.receive_body(scope["headers"], receive, self.max_body_bytes)
-        exchange.request_bytes = len(body)
+        body = await request.receive_body(exchange, scope["headers"], receive, self.max_body_bytes)
         routing = request.read(body)
         exchange.is_stream = bool(routing.stream)
         exchange.model = self.catalog.find(routing.model, caller.allowed_models).id
@@ -64,7 +66,12 @@ class Relay:
     def cut(self) -> None:
         """End what is still on its way: this process is about to end."""
         for passage in list(self.passages):
-            passage.cut(Draining("The server is shutting down.", retry_after_s=1))
+            passage.cut(shutting_down())
+
+
+def shutting_down() -> Draining:
+    """Say that another process has to be asked."""
+    return Draining("The server is shutting down.", retry_after_s=1)
 
 
 class Passage:

@@ -12,8 +12,12 @@ from typing import Any
 import msgspec
 
 from jan.errors import BodyTooLarge, InvalidJSON, InvalidRequest, JanError
+from jan.telemetry import Exchange
 
 Receive = Callable[[], Awaitable[Any]]
+
+MAX_BIGINT = 2**63 - 1
+"""The longest that PostgreSQL can count. Clients may announce twice that."""
 
 ASK = b'"stream_options":{"include_usage":true}'
 _AT = re.compile(r" - at `\$\.([^`]+)`$")
@@ -39,9 +43,12 @@ _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 async def receive_body(
-    headers: Iterable[tuple[bytes, bytes]], receive: Receive, limit_bytes: int
+    exchange: Exchange,
+    headers: Iterable[tuple[bytes, bytes]],
+    receive: Receive,
+    limit_bytes: int,
 ) -> bytes:
-    """Read the body.
+    """Read the body. Its length is noted in `exchange`, as far as it is known.
 
     Raises:
         BodyTooLarge: it is, or says that it is, longer than `limit_bytes`.
@@ -49,6 +56,7 @@ async def receive_body(
     """
     for name, value in headers:
         if name == b"content-length" and int(value) > limit_bytes:
+            exchange.request_bytes = min(int(value), MAX_BIGINT)
             raise _too_large(limit_bytes)
     parts: list[bytes] = []
     length = 0
@@ -58,6 +66,7 @@ async def receive_body(
             raise ClientGone("The client left before its request was complete.")
         part: bytes = message.get("body", b"")
         length += len(part)
+        exchange.request_bytes = length
         if length > limit_bytes:
             raise _too_large(limit_bytes)
         parts.append(part)

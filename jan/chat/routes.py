@@ -7,6 +7,7 @@ from litestar.exceptions import MethodNotAllowedException
 from litestar.handlers import ASGIRouteHandler, asgi
 from litestar.types import Receive, Scope, Send
 
+from jan import telemetry
 from jan.chat.dialect import ENDPOINTS, Endpoint
 from jan.chat.relay import Relay
 
@@ -19,6 +20,7 @@ def handlers(relay: Relay) -> Sequence[ASGIRouteHandler]:
 def _handler(endpoint: Endpoint, relay: Relay) -> ASGIRouteHandler:
     async def pass_on(scope: Scope, receive: Receive, send: Send) -> None:
         plain = cast("dict[str, Any]", scope)
+        telemetry.exchange_of(plain).is_metered = True
         if plain["method"] != "POST":
             raise MethodNotAllowedException(headers={"allow": "POST"})
         await relay.serve(endpoint, plain, receive, cast("Any", send))

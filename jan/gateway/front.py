@@ -12,8 +12,9 @@ from typing import Any
 import structlog
 
 from jan import clients, ids
+from jan.chat.dialect import ENDPOINTS
+from jan.chat.relay import shutting_down
 from jan.clients import Proxies
-from jan.errors import Draining
 from jan.gateway import render, security
 from jan.gateway.origins import Origins
 from jan.gateway.security import Headers
@@ -26,6 +27,8 @@ ASGIApp = Callable[[Any, Any, Any], Awaitable[None]]
 
 SANE_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 PROBES = frozenset({"/healthcheck", "/livez", "/readyz"})
+REFUSES_ITSELF = frozenset(endpoint.path for endpoint in ENDPOINTS)
+"""The data plane, once it is known who asks, so that the refusal leaves a usage row."""
 
 log = structlog.get_logger("jan.access")
 
@@ -114,8 +117,8 @@ class Front:
         return headers
 
     def _refuse_if_draining(self, exchange: Exchange) -> None:
-        if self.is_draining and exchange.path not in PROBES:
-            raise Draining("The server is shutting down.", retry_after_s=1)
+        if self.is_draining and exchange.path not in PROBES | REFUSES_ITSELF:
+            raise shutting_down()
 
     def _finish(self, exchange: Exchange, scope: Scope) -> None:
         exchange.duration_ms = exchange.elapsed_ms

@@ -5,8 +5,10 @@ this one.
 """
 
 import asyncio
+import re
 
 import httptools
+import structlog
 
 # pyright: reportUnnecessaryComparison=false
 # uvicorn leaves out that there is no cycle before the first request.
@@ -14,13 +16,17 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from jan import ids
 from jan.chat.dialect import OPENAI
-from jan.errors import HeadersTooLarge, InvalidRequest, JanError
+from jan.errors import HeadersTooLarge, InvalidRequest, JanError, MethodUnknown
 from jan.gateway import security
 
 MAX_HEAD_BYTES = 64 * 1024
 """Longest request line and headers, give or take one read. uvicorn has no bound with httptools."""
 HEAD_TIMEOUT_S = 30.0
 """From the connection, or the first byte of a later request, to the end of its head."""
+REQUEST_LINE = re.compile(rb"[!#-'*+.^_`|~0-9A-Za-z-]+ [!-~]+ HTTP/1\.[01]\r?\n")
+"""Source: https://www.rfc-editor.org/rfc/rfc9112.html#section-3"""
+
+log = structlog.get_logger("jan.access")
 
 
 class Protocol(HttpToolsProtocol):
@@ -52,8 +58,12 @@ class Protocol(HttpToolsProtocol):
             self._head_bytes += len(data)
         try:
             self.parser.feed_data(data)
+        except httptools.HttpParserInvalidMethodError:
+            is_request = REQUEST_LINE.match(data)
+            self._refuse(MethodUnknown("There is no such method.") if is_request else _no_request())
+            return
         except httptools.HttpParserError:
-            self._refuse(InvalidRequest("The request is not valid HTTP/1.1."))
+            self._refuse(_no_request())
             return
         except httptools.HttpParserUpgrade as offered:
             if self._is_upgrade():
@@ -108,6 +118,14 @@ class Protocol(HttpToolsProtocol):
             ]
             head = b"".join(b"%b: %b\r\n" % header for header in headers)
             self.transport.write(STATUS_LINE[error.status] + head + b"\r\n" + body)
+            # As the front writes one for each request: this one never gets there.
+            log.info(
+                "request",
+                id=request_id,
+                status=error.status,
+                error=error.code,
+                bytes_out=len(body),
+            )
         self.transport.close()
 
     def _start_timer(self) -> None:
@@ -123,3 +141,7 @@ class Protocol(HttpToolsProtocol):
             self.transport.close()
         else:  # the next request came too soon: reading it waits for this answer
             self._start_timer()
+
+
+def _no_request() -> InvalidRequest:
+    return InvalidRequest("The request is not valid HTTP/1.1.")

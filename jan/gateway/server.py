@@ -81,7 +81,7 @@ async def serve(front: Front, relay: Relay, listener: socket.socket, *, grace_s:
 async def drain(server: Server, front: Front, relay: Relay, *, grace_s: float) -> None:
     """Take no new requests, let the running ones finish within the grace, and cut the rest."""
     log.info("draining", running=front.running, grace_s=grace_s)
-    front.is_draining = True
+    front.is_draining = relay.is_draining = True
     for listening in server.servers:
         listening.close()
     await _until_idle(front, grace_s)

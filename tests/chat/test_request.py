@@ -82,3 +82,6 @@ async def test_a_body_over_the_limit_is_refused(upstream: FakeUpstream, says_len
 
     assert answer.status_code == 413
     assert answer.json()["error"]["code"] == "request_too_large"
+    [row] = gateway.rows
+    assert row.status == 413
+    assert row.request_bytes == 2000 if says_length else row.request_bytes > 1024

@@ -14,9 +14,9 @@ from jan import clock, keyring, settings
 from jan.db.engine import Database
 from jan.doctor.examine import CHECKS, examine
 from jan.doctor.findings import Finding
-from tests.mail.servers import HOST, free_port, mail_server
 from tests.fakes import FakeUpstream, Reply, Seen
 from tests.gateways import Gateway
+from tests.mail.servers import HOST, free_port, mail_server
 
 
 async def _examined(home: Path, **flags: Any) -> dict[str, Finding]:

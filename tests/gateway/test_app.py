@@ -73,6 +73,8 @@ async def test_errors_on_anthropics_paths_have_anthropics_shape(gateway: Gateway
         ("DELETE", "/v1/models", 405, "method_not_allowed"),
         ("GET", "/v1/chat/completions", 405, "method_not_allowed"),
         ("POST", "/livez", 405, "method_not_allowed"),
+        ("PROPFIND", "/livez", 405, "method_not_allowed"),
+        ("TRACE", "/v1/embeddings", 405, "method_not_allowed"),
         ("GET", "/v1/models/other", 404, "model_not_found"),
     ],
 )
@@ -87,6 +89,34 @@ async def test_every_refusal_has_the_one_shape(
     assert answer.headers["x-request-id"].startswith("req_")
     assert answer.headers["x-content-type-options"] == "nosniff"
     assert ("allow" in answer.headers) == (status == 405)
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "OPTIONS"])
+async def test_a_wrong_method_on_the_data_plane_leaves_a_row(
+    gateway: Gateway, client: httpx.AsyncClient, method: str
+) -> None:
+    await client.request(method, "/v1/embeddings")
+
+    await until(lambda: gateway.rows)
+    [row] = gateway.rows
+    assert (row.status, row.error_code) == (405, "method_not_allowed")
+    assert (row.key_id, row.path) == ("key_1", "/v1/embeddings")
+
+
+async def test_what_is_refused_while_draining_leaves_a_row_on_the_data_plane_alone(
+    gateway: Gateway, client: httpx.AsyncClient
+) -> None:
+    gateway.front.is_draining = gateway.relay.is_draining = True
+    answers = [
+        await client.post("/v1/chat/completions", json=CHAT),
+        await client.get("/v1/models"),
+        await client.post("/v1/nowhere"),
+    ]
+
+    assert [answer.status_code for answer in answers] == [503] * 3
+    assert {answer.json()["error"]["code"] for answer in answers} == {"shutting_down"}
+    assert {answer.headers["connection"] for answer in answers} == {"close"}
+    assert [(row.path, row.status) for row in gateway.rows] == [("/v1/chat/completions", 503)]
 
 
 @pytest.mark.parametrize("path", ["/livez", "/nowhere", "/v1/models", "/v1/chat/completions"])

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 
 import anyio
 import pytest
+from structlog.testing import capture_logs
 
 from jan.gateway import protocol
 from tests.fakes import MODEL, FakeUpstream
@@ -56,10 +57,37 @@ async def test_a_body_with_an_offer_of_http2_is_read_like_any_other(
     assert "upgrade" not in upstream.requests[0].headers
 
 
+@pytest.mark.parametrize("method", [b"FOO", b"get", b"X-MY"])
+@pytest.mark.parametrize("path", [b"/livez", b"/v1/chat/completions"])
+async def test_a_method_that_nobody_knows_is_told_from_nonsense(
+    socket: Socket, method: bytes, path: bytes
+) -> None:
+    reader, writer = socket
+    writer.write(b"%b %b HTTP/1.1\r\nhost: x\r\n\r\n" % (method, path))
+    status, _, body = await _answer(reader)
+
+    assert status == 501
+    assert json.loads(body)["error"]["code"] == "method_unknown"
+
+
+async def test_what_is_refused_before_it_is_a_request_leaves_a_log_line(socket: Socket) -> None:
+    reader, writer = socket
+    with capture_logs() as lines:
+        writer.write(b"FOO /my-private-path HTTP/1.1\r\n\r\n")
+        _, headers, _ = await _answer(reader)
+
+    [line] = lines
+    assert (line["event"], line["id"]) == ("request", headers["x-request-id"])
+    assert (line["status"], line["error"]) == (501, "method_unknown")
+    assert "private" not in str(line)
+
+
 @pytest.mark.parametrize(
     "sent",
     [
         b"GARBAGE\r\n\r\n",
+        b"\x16\x03\x01\x02",
+        b"FOO BAR BAZ\r\n\r\n",
         b"GET /livez HTTP/1.1\r\nx: a\nb: c\r\n\r\n",
         b"POST /livez HTTP/1.1\r\ncontent-length: 1\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
     ],
