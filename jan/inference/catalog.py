@@ -100,5 +100,10 @@ class Catalog:
                 log.info("inference is ready", models=list(self._models))
 
     def _is_away(self, error: str) -> None:
+        """Send new requests away. Those that run are left alone.
+
+        A server too busy to list its models may be busy with their answers, and one that is gone
+        is noticed by their own connections.
+        """
         if self.health.bad(error):
             log.warning("inference is away", error=error)

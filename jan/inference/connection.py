@@ -7,12 +7,24 @@ the event loop: parsing is httptools', the rest is this file.
 """
 
 import asyncio
+import socket
 from typing import cast
 
 import httptools
 
 HIGH_WATER_BYTES = 256 * 1024
 """Unread bytes at which reading from the socket pauses, so that a slow client slows the model."""
+
+KEEP_ALIVE = (
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 20),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 10),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
+    (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 50_000),
+)
+"""A host that vanishes (power, cable, firewall) says no goodbye: 20 s of silence, three questions
+10 s apart, and after 50 s the connection is lost; so it is if what was sent is not acknowledged for
+as long. A model that thinks for hours is not cut off: it is its kernel that answers."""
 
 
 class ConnectionLost(Exception):
@@ -119,6 +131,10 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the socket."""
         self._transport = cast("asyncio.Transport", transport)
+        found = transport.get_extra_info("socket")
+        if found is not None and found.family in {socket.AF_INET, socket.AF_INET6}:
+            for option in KEEP_ALIVE:
+                found.setsockopt(*option)
 
     def data_received(self, data: bytes) -> None:
         """Parse what came; the `on_` methods below are called from within."""

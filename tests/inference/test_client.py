@@ -1,10 +1,13 @@
 """Connections to a model server: kept, replaced, and closed when an answer is left."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import socket
+from collections.abc import AsyncIterator, Callable
+from typing import cast
 
 import anyio
 import pytest
+import uvloop
 
 from jan.inference.client import Client, Unreachable
 from jan.inference.connection import ConnectionLost
@@ -87,6 +90,31 @@ async def test_what_is_not_http_is_lost(client: Client, upstream: FakeUpstream) 
 
     with pytest.raises(ConnectionLost, match="not HTTP"):
         await get(client)
+
+
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
+async def test_a_host_that_vanishes_is_noticed_within_a_minute(run: Callable[..., object]) -> None:
+    """By the kernel, which is asked what it was told, on the tests' loop and on the gateway's."""
+
+    async def connect() -> dict[str, int]:
+        async with fake_upstream() as upstream:
+            client = Client(upstream.url, connect_timeout_s=1)
+            upstream.script("/x", saying(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"))
+            await get(client)
+            [connection] = client._idle
+            assert connection._transport
+            found = connection._transport.get_extra_info("socket")
+            names = ("TCP_KEEPIDLE", "TCP_KEEPINTVL", "TCP_KEEPCNT", "TCP_USER_TIMEOUT")
+            numbers = {n: found.getsockopt(socket.IPPROTO_TCP, getattr(socket, n)) for n in names}
+            numbers["on"] = found.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+            client.close()
+            return numbers
+
+    told = cast("dict[str, int]", await anyio.to_thread.run_sync(lambda: run(connect())))
+
+    assert told["on"] == 1
+    assert told["TCP_KEEPIDLE"] + told["TCP_KEEPINTVL"] * told["TCP_KEEPCNT"] <= 60
+    assert told["TCP_USER_TIMEOUT"] <= 60_000
 
 
 async def test_nobody_there_is_told_at_once(client: Client, upstream: FakeUpstream) -> None:
