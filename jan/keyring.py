@@ -15,7 +15,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from jan.errors import Misconfigured
-from jan.settings import MIN_SECRET_BYTES, Settings
+from jan.settings import Settings
+from jan.values import MIN_SECRET_BYTES
 
 FILE = "secrets.toml"
 NAMES = ("jwt_secret", "api_key_secret", "database_password")

@@ -8,13 +8,10 @@ reads the environment. Unknown names are refused, with the nearest known one.
 
 import difflib
 import os
-import re
-import shlex
 import tomllib
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from email.utils import parseaddr
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -31,11 +28,8 @@ from pydantic import (
     field_validator,
 )
 
-from jan import issuers, trust
+from jan import issuers, trust, values
 from jan.errors import Misconfigured
-
-MIN_SECRET_BYTES = 32
-"""HMAC-SHA256 wants a key as long as its output (RFC 2104, section 3; RFC 7518, section 3.2)."""
 
 ALIASES = {
     "DB_POSTGRESQL_WRITE_DSN": "database_url",
@@ -54,93 +48,12 @@ ALIASES = {
 }
 """Jan Server's names for the same settings. `JAN_*` wins where both are set."""
 
-_LABEL = r"[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?"
-ADDRESS = re.compile(rf"[a-zA-Z0-9.!#$%&'*+/=?^_`{{|}}~-]+@{_LABEL}(?:\.{_LABEL})*")
-"""Source: https://html.spec.whatwg.org/multipage/input.html#valid-e-mail-address"""
-
 NOT_SETTINGS = frozenset({"JAN_CONFIG", "JAN_VERSION"})
 """Variables of ours that say where to look rather than how to behave."""
 
 NEVER_EMPTY = frozenset({"jwt_secret", "api_key_secret"})
 """An empty variable is how shells and Kubernetes say "unset". For these that would silently replace
 what the operator meant to configure with a secret of our own."""
-
-POSTGRES_ADDRESS = re.compile(r"\s*((?i:postgres(ql)?)://|\w+\s*=)")
-"""How one begins: as a URL, or as libpq's `key=value` pairs."""
-COMMA = re.compile(",")
-COMMA_BEFORE_ADDRESS = re.compile(
-    r",\s*(?=[A-Za-z][\w+.-]*://|(?:host|hostaddr|port|dbname|user|password)\s*=)"
-)
-"""Other commas are part of a password, or stand between the hosts of one address."""
-
-
-def _split(value: object, *, at: re.Pattern[str] = COMMA) -> object:
-    """Read `a, b` as a list: the environment has no other way to say one."""
-    if isinstance(value, str):
-        return [part for text in at.split(value) if (part := text.strip(", "))]
-    return value
-
-
-def _split_addresses(value: object) -> object:
-    return _split(value, at=COMMA_BEFORE_ADDRESS)
-
-
-def _postgres_address(value: SecretStr) -> SecretStr:
-    if not POSTGRES_ADDRESS.match(value.get_secret_value()):
-        raise ValueError(
-            "must be a PostgreSQL address such as postgresql://user:password@host:5432/name"
-        )
-    return value
-
-
-def _beside_a_primary(value: tuple[SecretStr, ...], info: ValidationInfo) -> tuple[SecretStr, ...]:
-    if value and info.data.get("database_url", value) is None:
-        raise ValueError("needs `database_url`: Jan's own PostgreSQL has no replicas")
-    return value
-
-
-def _words(value: str) -> str:
-    try:
-        shlex.split(value)
-    except ValueError as error:
-        raise ValueError(f"can't be split into words: {error}") from None
-    return value
-
-
-def _long_enough(value: SecretStr | None) -> SecretStr | None:
-    if value is not None and len(value.get_secret_value().encode()) < MIN_SECRET_BYTES:
-        raise ValueError(
-            f"must be at least {MIN_SECRET_BYTES} bytes long; `openssl rand -hex 32` makes one"
-        )
-    return value
-
-
-def _http_url(value: str | None) -> str | None:
-    if value is None:
-        return None
-    parts = urlsplit(value)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.port == 0:
-        raise ValueError("must be an address such as http://host:8000")
-    if parts.username is not None:
-        raise ValueError("must hold no password; the setting `inference_model_api_key` is for it")
-    # The OpenAI habit of ending base URLs in /v1 is as common as not: take both.
-    return value.rstrip("/").removesuffix("/v1")
-
-
-def _mailbox(value: str | None) -> str | None:
-    """Take `jan@example.com` or `Jan <jan@example.com>`: one sender, on one line."""
-    if value is not None:
-        _, address = parseaddr(value)
-        is_alone = value == address or value.endswith(f"<{address}>")
-        if not (is_alone and value.isprintable() and ADDRESS.fullmatch(address)):
-            raise ValueError("must be an address, `jan@example.com` or `Jan <jan@example.com>`")
-    return value
-
-
-Secret = Annotated[SecretStr | None, AfterValidator(_long_enough)]
-TrustedNetwork = Annotated[trust.Network, BeforeValidator(trust.network)]
-LongSecret = Annotated[SecretStr, AfterValidator(_long_enough)]
-Address = Annotated[SecretStr, AfterValidator(_postgres_address)]
 
 
 def default_home() -> Path:
@@ -167,12 +80,14 @@ class Settings(BaseModel):
     workers: int = Field(default=1, ge=1, le=256)
     """Gateway processes behind the one port. One serves thousands of requests a second."""
     allowed_origins: Annotated[
-        tuple[str, ...], BeforeValidator(_split), AfterValidator(trust.origins)
+        tuple[str, ...], BeforeValidator(values.split), AfterValidator(trust.origins)
     ] = ()
     """Origins whose web pages may call Jan from a browser, with credentials: exact ones such as
     `https://app.example.com`, or `https://*.example.com` for every name below `example.com`.
     Scheme and port count. `*` alone allows any origin, without credentials."""
-    trusted_proxies: Annotated[tuple[TrustedNetwork, ...], BeforeValidator(_split)] = ()
+    trusted_proxies: Annotated[
+        tuple[values.TrustedNetwork, ...], BeforeValidator(values.split)
+    ] = ()
     """Addresses or networks of the proxies before Jan, such as `10.0.0.0/8`. Only these are
     believed what `X-Forwarded-For` and `X-Forwarded-Proto` say of the client."""
     log_format: Literal["auto", "console", "json"] = "auto"
@@ -180,18 +95,20 @@ class Settings(BaseModel):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """The least important kind of line that is still written."""
 
-    database_url: Address | None = None
+    database_url: values.Address | None = None
     """PostgreSQL to use, `postgresql://user:password@host/name`. Not set: Jan runs its own."""
-    database_migration_url: Address | None = None
+    database_migration_url: values.Address | None = None
     """The same database for the owner of its tables, who migrates. Not set: `database_url`."""
     database_read_urls: Annotated[
-        tuple[Address, ...], BeforeValidator(_split_addresses), AfterValidator(_beside_a_primary)
+        tuple[values.Address, ...],
+        BeforeValidator(values.split_addresses),
+        AfterValidator(values.beside_a_primary),
     ] = ()
     """Read replicas of that database. Reports are read from them, in turns, while they answer."""
     database_pool_size: int = Field(default=10, ge=1, le=500)
     """Most connections that one process opens to one database."""
 
-    inference_model_url: Annotated[str | None, AfterValidator(_http_url)] = None
+    inference_model_url: Annotated[str | None, AfterValidator(values.http_url)] = None
     """An OpenAI-compatible server to pass requests to. Set: no engine is started here."""
     inference_model_api_key: SecretStr | None = None
     """Bearer token that this server wants."""
@@ -208,7 +125,7 @@ class Settings(BaseModel):
     """Model that `jan serve` and `jan runner` load, by its name in the model store."""
     engine: Literal["auto", "cpu", "cuda"] = "auto"
     """Engine variant. `auto` picks `cuda` where an NVIDIA GPU is seen, else `cpu`."""
-    engine_args: Annotated[str, AfterValidator(_words)] = ""
+    engine_args: Annotated[str, AfterValidator(values.words)] = ""
     """More options for vLLM's server, as on its command line."""
     runner_host: str = "127.0.0.1"
     """Address that the engine listens on. It has no authentication of its own."""
@@ -229,7 +146,7 @@ class Settings(BaseModel):
     """User at the mail server. Not set: it takes mail from us without."""
     smtp_password: SecretStr | None = None
     """Password of that user."""
-    smtp_sender_email: Annotated[str | None, AfterValidator(_mailbox)] = None
+    smtp_sender_email: Annotated[str | None, AfterValidator(values.mailbox)] = None
     """Sender of all mail, `jan@example.com` or `Jan <jan@example.com>`."""
     smtp_security: Literal["auto", "starttls", "tls", "none"] = Field(
         default="auto", validate_default=True
@@ -237,11 +154,13 @@ class Settings(BaseModel):
     """How mail is encrypted. `auto` is `tls` on port 465 and `starttls` on others; neither goes on
     in clear. `none` is for a relay nearby, and refused where there is a password."""
 
-    jwt_secret: Secret = None
+    jwt_secret: values.Secret = None
     """Key that signs sign-in tokens. Not set: made once and kept in `secrets.toml`."""
-    api_key_secret: Secret = None
+    api_key_secret: values.Secret = None
     """Key of the HMAC under which API keys are stored. Not set: made once, as above."""
-    jwt_previous_secrets: Annotated[tuple[LongSecret, ...], BeforeValidator(_split)] = ()
+    jwt_previous_secrets: Annotated[
+        tuple[values.LongSecret, ...], BeforeValidator(values.split)
+    ] = ()
     """What `jwt_secret` was before: tokens signed with one of these are good until they expire."""
 
     oauth2_google_client_id: issuers.ClientId | None = None
@@ -254,7 +173,7 @@ class Settings(BaseModel):
         Field(validate_default=True),
     ] = None
     """Where Google sends people back to, as it is registered there."""
-    oauth2_google_allowed_domains: Annotated[issuers.Domains, BeforeValidator(_split)] = ()
+    oauth2_google_allowed_domains: Annotated[issuers.Domains, BeforeValidator(values.split)] = ()
     """Google Workspace domains whose accounts may sign in. Empty: all of Google's accounts."""
     oidc_providers: issuers.Providers = {}
     """Other OpenID providers to sign in with, each a table under its name."""

@@ -99,7 +99,7 @@ def test_jan_servers_own_names_are_understood_and_ours_win() -> None:
         ({"JAN_DATABASE_READ_URLS": "postgresql://a/b"}, "needs `database_url`"),
         (
             {"JAN_DATABASE_URL": "host=a", "JAN_DATABASE_READ_URLS": "host=b,mysql://c"},
-            "`database_read_urls`",
+            "`database_read_urls.1`",
         ),
         ({"JAN_ENGINE_ARGS": "--seed '"}, "`engine_args`"),
         ({"JWT_SECRET": ""}, "at least 32 bytes"),

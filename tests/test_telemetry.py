@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from jan import settings, telemetry
+from jan import telemetry, values
 
 SCRIPT = """
 import asyncio, gc, logging, structlog
@@ -86,13 +86,13 @@ def test_of_an_exception_the_type_and_the_place_are_told() -> None:
 
 def test_the_last_place_in_jan_is_told_where_another_library_raised() -> None:
     with pytest.raises(ValueError, match="IPv6") as caught:
-        settings._http_url("http://[")
+        values.http_url("http://[")
 
     told = telemetry.brief(caught.value)
 
     assert told["error_type"] == "ValueError"
     assert "urllib" in told["raised_at"]
-    assert "jan/settings.py:" in told["called_at"]
+    assert "jan/values.py:" in told["called_at"]
 
 
 @pytest.mark.parametrize("log_format", ["json", "console"])

@@ -17,7 +17,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 
 from jan import assets, clock
 from jan.errors import InvalidRequest
-from jan.settings import ADDRESS
+from jan.values import ADDRESS
 
 MAX_ADDRESS_LENGTH = 254
 """Source: https://www.rfc-editor.org/rfc/rfc5321#section-4.5.3.1.3 (a path, less its brackets)."""

@@ -4,7 +4,7 @@ import httpx
 import pytest
 
 from tests.fakes import MODEL, FakeUpstream, Reply, Seen
-from tests.gateways import KEY, Gateway, running_gateway, until
+from tests.gateways import CALLER, KEY, Gateway, running_gateway, until
 
 CHAT = {"model": MODEL, "messages": [{"role": "user", "content": "hi"}], "temperature": 0}
 
@@ -100,7 +100,7 @@ async def test_a_wrong_method_on_the_data_plane_leaves_a_row(
     await until(lambda: gateway.rows)
     [row] = gateway.rows
     assert (row.status, row.error_code) == (405, "method_not_allowed")
-    assert (row.key_id, row.path) == ("key_1", "/v1/embeddings")
+    assert (row.caller, row.path) == (CALLER, "/v1/embeddings")
 
 
 async def test_what_is_refused_while_draining_leaves_a_row_on_the_data_plane_alone(

@@ -13,7 +13,7 @@ from jinja2 import TemplateNotFound, UndefinedError
 from jan.errors import InvalidRequest
 from jan.mail import message
 from jan.mail.message import Words
-from jan.settings import ADDRESS
+from jan.values import ADDRESS
 
 INVITE = {"organization": "Acme", "inviter": "ada@example.com", "link": "https://x/?a=1", "days": 7}
 HEADERS = [

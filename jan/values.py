@@ -1,0 +1,95 @@
+"""What a setting's value may be: types with their checks, in words for who set it."""
+
+import re
+import shlex
+from email.utils import parseaddr
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, SecretStr, ValidationInfo
+
+from jan import trust
+
+MIN_SECRET_BYTES = 32
+"""HMAC-SHA256 wants a key as long as its output (RFC 2104, section 3; RFC 7518, section 3.2)."""
+
+_LABEL = r"[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?"
+ADDRESS = re.compile(rf"[a-zA-Z0-9.!#$%&'*+/=?^_`{{|}}~-]+@{_LABEL}(?:\.{_LABEL})*")
+"""Source: https://html.spec.whatwg.org/multipage/input.html#valid-e-mail-address"""
+
+POSTGRES_ADDRESS = re.compile(r"\s*((?i:postgres(ql)?)://|\w+\s*=)")
+"""How one begins: as a URL, or as libpq's `key=value` pairs."""
+COMMA = re.compile(",")
+COMMA_BEFORE_ADDRESS = re.compile(
+    r",\s*(?=[A-Za-z][\w+.-]*://|(?:host|hostaddr|port|dbname|user|password)\s*=)"
+)
+"""Other commas are part of a password, or stand between the hosts of one address."""
+
+
+def split(value: object, *, at: re.Pattern[str] = COMMA) -> object:
+    """Read `a, b` as a list: the environment has no other way to say one."""
+    if isinstance(value, str):
+        return [part for text in at.split(value) if (part := text.strip(", "))]
+    return value
+
+
+def split_addresses(value: object) -> object:
+    return split(value, at=COMMA_BEFORE_ADDRESS)
+
+
+def _postgres_address(value: SecretStr) -> SecretStr:
+    if not POSTGRES_ADDRESS.match(value.get_secret_value()):
+        raise ValueError(
+            "must be a PostgreSQL address such as postgresql://user:password@host:5432/name"
+        )
+    return value
+
+
+def beside_a_primary(value: tuple[SecretStr, ...], info: ValidationInfo) -> tuple[SecretStr, ...]:
+    if value and info.data.get("database_url", value) is None:
+        raise ValueError("needs `database_url`: Jan's own PostgreSQL has no replicas")
+    return value
+
+
+def words(value: str) -> str:
+    try:
+        shlex.split(value)
+    except ValueError as error:
+        raise ValueError(f"can't be split into words: {error}") from None
+    return value
+
+
+def _long_enough(value: SecretStr | None) -> SecretStr | None:
+    if value is not None and len(value.get_secret_value().encode()) < MIN_SECRET_BYTES:
+        raise ValueError(
+            f"must be at least {MIN_SECRET_BYTES} bytes long; `openssl rand -hex 32` makes one"
+        )
+    return value
+
+
+def http_url(value: str | None) -> str | None:
+    if value is None:
+        return None
+    parts = urlsplit(value)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.port == 0:
+        raise ValueError("must be an address such as http://host:8000")
+    if parts.username is not None:
+        raise ValueError("must hold no password; the setting `inference_model_api_key` is for it")
+    # The OpenAI habit of ending base URLs in /v1 is as common as not: take both.
+    return value.rstrip("/").removesuffix("/v1")
+
+
+def mailbox(value: str | None) -> str | None:
+    """Take `jan@example.com` or `Jan <jan@example.com>`: one sender, on one line."""
+    if value is not None:
+        _, address = parseaddr(value)
+        is_alone = value == address or value.endswith(f"<{address}>")
+        if not (is_alone and value.isprintable() and ADDRESS.fullmatch(address)):
+            raise ValueError("must be an address, `jan@example.com` or `Jan <jan@example.com>`")
+    return value
+
+
+Secret = Annotated[SecretStr | None, AfterValidator(_long_enough)]
+TrustedNetwork = Annotated[trust.Network, BeforeValidator(trust.network)]
+LongSecret = Annotated[SecretStr, AfterValidator(_long_enough)]
+Address = Annotated[SecretStr, AfterValidator(_postgres_address)]
