@@ -108,6 +108,11 @@ class Settings(BaseModel):
     database_pool_size: int = Field(default=10, ge=1, le=500)
     """Most connections that one process opens to one database."""
 
+    server: Annotated[str | None, AfterValidator(values.http_url)] = None
+    """Another Jan that `jan key` and the like are to administer, over HTTP. Not set: this one."""
+    admin_key: SecretStr | None = None
+    """Admin key for that server."""
+
     inference_model_url: Annotated[str | None, AfterValidator(values.http_url)] = None
     """An OpenAI-compatible server to pass requests to. Set: no engine is started here."""
     inference_model_api_key: SecretStr | None = None

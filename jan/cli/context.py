@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:  # `jan --help` must not pay for pydantic
     from jan.settings import Loaded
 
-_said: dict[str, Path | None] = {"home": None, "config": None}
+_flags: dict[str, Any] = {}
+_config: list[Path] = []
 _loaded: "list[Loaded]" = []
 
 
-def remember(*, home: Path | None, config: Path | None) -> None:
+def remember(*, home: Path | None, config: Path | None, server: str | None) -> None:
     """Keep what stood before the command, for `loaded`."""
-    _said.update(home=home, config=config)
+    _flags.update(home=home, server=server)
+    _config[:] = [config] if config else []
 
 
 def loaded(**flags: Any) -> "Loaded":
@@ -23,7 +25,7 @@ def loaded(**flags: Any) -> "Loaded":
     """
     from jan import settings
 
-    _loaded.append(settings.load({**flags, "home": _said["home"]}, config=_said["config"]))
+    _loaded.append(settings.load({**_flags, **flags}, config=_config[0] if _config else None))
     return _loaded[-1]
 
 

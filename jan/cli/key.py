@@ -1,92 +1,127 @@
 """`jan key`: API keys."""
 
-import asyncio
-from collections.abc import Awaitable, Callable
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from jan.cli import context, output
+from jan.cli import api, output
+from jan.cli.api import Json, Org, Yes, part
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from jan.caller import Caller
-    from jan.keys.schemas import Key
-
-T = TypeVar("T")
-
 app = typer.Typer(no_args_is_help=True)
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 KeyId = Annotated[str, typer.Argument(help="Id of the key, `key_...`.")]
+Scopes = Annotated[
+    list[str] | None, typer.Option("--scope", help="Narrow it to this scope; repeat it.")
+]
+Models = Annotated[
+    list[str] | None, typer.Option("--model", help="Narrow it to this model; repeat it.")
+]
 
-COLUMNS = ("id", "name", "hint", "status", "created", "expires", "last used")
+PATH = "/v1/keys"
+COLUMNS = {
+    "id": "id",
+    "name": "name",
+    "kind": "kind",
+    "project": "project_id",
+    "key": "redacted_value",
+    "status": "status",
+    "created": "created_at",
+    "expires": "expires_at",
+    "last used": "last_used_at",
+}
 
 
 @app.command()
 def create(
     name: Annotated[str, typer.Option(help="What the key is for, e.g. `ci`.")],
+    kind: Annotated[
+        str, typer.Option(help="project, service, ephemeral, organization or admin.")
+    ] = "project",
+    project: Annotated[
+        str | None, typer.Option(help="Project it acts in; the organization's oldest otherwise.")
+    ] = None,
+    service_account: Annotated[
+        str | None, typer.Option(help="Whose key it is, for kind service.")
+    ] = None,
+    scope: Scopes = None,
+    model: Models = None,
     expires: Annotated[
         str | None, typer.Option(help="When it stops working: `30d`, or `2027-01-31`.")
     ] = None,
+    org: Org = None,
     json: Json = False,
 ) -> None:
     """Create a key and print it, the only time it can be seen."""
-    from jan import keyring
-    from jan.keys import service as keys
-    from jan.keys.schemas import KeyCreate
-
-    loaded = context.loaded()
-    wanted = KeyCreate(name=name, expires_at=_moment(expires) if expires else None)
-    secret = keyring.load(loaded.settings).api_key_secret
-    new = _run(lambda operator: keys.create(operator, wanted, hmac_secret=secret))
-    output.say(f"Created {new.key.id}. Store the key now: it is not shown again.")
-    output.data({**asdict(new.key), "key": new.secret}, as_json=json, text=new.secret)
+    body: dict[str, Any] = {
+        "name": name,
+        "kind": kind,
+        "project_id": project,
+        "service_account_id": service_account,
+        "scopes": scope,
+        "allowed_models": model,
+        "expires_at": int(_moment(expires).timestamp()) if expires else None,
+    }
+    made = api.run(lambda jan: jan.post(PATH, **body), org=org)
+    _told(made, as_json=json)
 
 
 @app.command("list")
-def list_(json: Json = False) -> None:
+def list_(
+    project: Annotated[str | None, typer.Option(help="Only of this project.")] = None,
+    kind: Annotated[str | None, typer.Option(help="Only of this kind.")] = None,
+    org: Org = None,
+    json: Json = False,
+) -> None:
     """List all keys, those that no longer work included."""
-    from jan.keys import service as keys
-    from jan.pages import MAX_LIMIT, Wanted
-
-    found = _run(lambda operator: keys.page(operator, Wanted(limit=MAX_LIMIT))).data
-    output.data(
-        [_shown(key) for key in found],
-        as_json=json,
-        text=output.table(COLUMNS, [_row(key) for key in found]),
+    found = api.run(
+        lambda jan: jan.all(PATH, project_id=project, kind=kind, include_revoked=True), org=org
     )
+    output.listing(found, COLUMNS, as_json=json)
 
 
 @app.command()
-def show(key_id: KeyId, json: Json = False) -> None:
+def show(key_id: KeyId, org: Org = None, json: Json = False) -> None:
     """Show one key, but not its secret: nobody has that."""
-    from jan.keys import service as keys
-
-    key = _run(lambda operator: keys.get(operator, key_id))
-    output.data(_shown(key), as_json=json, text=output.table(COLUMNS, [_row(key)]))
+    key = api.run(lambda jan: jan.get(f"{PATH}/{part(key_id)}"), org=org)
+    output.shown(key, COLUMNS, as_json=json)
 
 
 @app.command()
-def revoke(key_id: KeyId) -> None:
+def update(
+    key_id: KeyId,
+    name: Annotated[str | None, typer.Option(help="What the key is for.")] = None,
+    scope: Scopes = None,
+    model: Models = None,
+    org: Org = None,
+    json: Json = False,
+) -> None:
+    """Change a key's name, scopes or models."""
+    changes = {"name": name, "scopes": scope, "allowed_models": model}
+    key = api.run(lambda jan: jan.post(f"{PATH}/{part(key_id)}", **changes), org=org)
+    output.shown(key, COLUMNS, as_json=json)
+
+
+@app.command()
+def revoke(key_id: KeyId, org: Org = None) -> None:
     """Stop a key from working, everywhere within a second, and for good."""
-    from jan.keys import service as keys
-
-    key = _run(lambda operator: keys.revoke(operator, key_id))
-    output.say(f"Revoked {key.id} ({key.name}).")
+    api.run(lambda jan: jan.delete(f"{PATH}/{part(key_id)}"), org=org)
+    output.say(f"Revoked {key_id}.")
 
 
-def _run(act: "Callable[[Caller], Awaitable[T]]") -> T:
-    from jan.db import session
-    from jan.organization import access
+@app.command()
+def rotate(key_id: KeyId, org: Org = None, yes: Yes = False, json: Json = False) -> None:
+    """Give a key a new secret and print it. The old one stops working at once."""
+    api.confirm(f"Rotate {key_id}? Its old secret stops working at once.", yes=yes)
+    made = api.run(lambda jan: jan.post(f"{PATH}/{part(key_id)}/rotate"), org=org)
+    _told(made, as_json=json)
 
-    async def run() -> T:
-        async with session.opened(context.loaded()):
-            return await act(await access.operator())
 
-    return asyncio.run(run())
+def _told(key: dict[str, Any], *, as_json: bool) -> None:
+    output.say(f"{key['id']}: store the key now, it is not shown again.")
+    output.data(key, as_json=as_json, text=key["value"])
 
 
 def _moment(text: str) -> "datetime":
@@ -99,19 +134,3 @@ def _moment(text: str) -> "datetime":
         return datetime.fromisoformat(text).astimezone()
     except (ValueError, OverflowError):  # the latter for years that no time zone reaches
         return clock.now() + durations.parse(text, param="expires")
-
-
-def _row(key: "Key") -> tuple[object, ...]:
-    from jan import clock
-
-    status = key.status(clock.now())
-    return (
-        *(key.id, key.name, f"...{key.hint}", status),
-        *(key.created_at, key.expires_at, key.last_used_at),
-    )
-
-
-def _shown(key: "Key") -> dict[str, object]:
-    from jan import clock
-
-    return {**asdict(key), "status": key.status(clock.now())}

@@ -22,7 +22,14 @@ EXIT_BUG = 70
 
 COMMANDS = {
     "serve": "Run everything: database, engine, gateway.",
-    "key": "Create, list and revoke API keys.",
+    "key": "Create, list, rotate and revoke API keys.",
+    "org": "Create, list, rename and delete organizations.",
+    "project": "Create, list, rename and archive projects.",
+    "user": "Create, list, disable and delete people.",
+    "member": "Add, list and remove members of an organization or a project.",
+    "service-account": "Create, list and delete service accounts.",
+    "invite": "Invite people to an organization.",
+    "audit": "List, verify and export the audit log.",
     "usage": "Show requests and tokens, by key and model.",
     "model": "Pull, add, list and remove models.",
     "engine": "Install, list and remove inference engines.",
@@ -35,7 +42,7 @@ COMMANDS = {
 }
 """Each command lives in the file of its name: a group `app`, or a function of that name."""
 
-ROOT_OPTIONS_WITH_VALUE = frozenset({"--home", "--config"})
+ROOT_OPTIONS_WITH_VALUE = frozenset({"--home", "--config", "--server"})
 
 
 def main() -> NoReturn:
@@ -97,7 +104,7 @@ def build(arguments: Sequence[str]) -> typer.Typer:
         if name not in wanted:
             app.command(name, help=line)(_unloaded)
             continue
-        module = importlib.import_module(f"jan.cli.{name}")
+        module = importlib.import_module(f"jan.cli.{name.replace('-', '_')}")
         if hasattr(module, "app"):
             app.add_typer(module.app, name=name, help=line)
         else:
@@ -116,13 +123,16 @@ def _print_version(asked: bool | None) -> None:
 def root(
     home: Annotated[Path | None, typer.Option(help="Folder for everything Jan keeps.")] = None,
     config: Annotated[Path | None, typer.Option(help="Configuration file (jan.toml).")] = None,
+    server: Annotated[
+        str | None, typer.Option(help="Another Jan to administer; JAN_ADMIN_KEY is its key.")
+    ] = None,
     version: Annotated[  # noqa: ARG001 - its callback does the work
         bool | None,
         typer.Option("--version", callback=_print_version, is_eager=True),
     ] = None,
 ) -> None:
     """Take the options that stand before the command."""
-    context.remember(home=home, config=config)
+    context.remember(home=home, config=config, server=server)
 
 
 def _command_in(arguments: Sequence[str]) -> str | None:

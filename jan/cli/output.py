@@ -2,8 +2,8 @@
 
 import json
 import sys
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 
@@ -17,11 +17,29 @@ def data(value: Any, *, as_json: bool, text: str) -> None:
     print(json.dumps(value, indent=2, default=_plain) if as_json else text)  # noqa: T201
 
 
+def listing(
+    objects: Sequence[Mapping[str, Any]], columns: Mapping[str, str], *, as_json: bool
+) -> None:
+    """Print objects of the API, a line each: `columns` tells the field under each heading."""
+    rows = [[_field(each, name) for name in columns.values()] for each in objects]
+    data(objects, as_json=as_json, text="" if as_json else table(list(columns), rows))
+
+
+def shown(thing: Mapping[str, Any], columns: Mapping[str, str], *, as_json: bool) -> None:
+    """Print one object of the API."""
+    if as_json:
+        data(thing, as_json=True, text="")
+    else:
+        listing([thing], columns, as_json=False)
+
+
 def table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     """Lay rows out under their headings, for `data(text=...)`. Nothing is cut off.
 
-    Plain text at any width: what is piped into `grep` or `awk` is what was on the screen.
+    On a terminal with lines and colours; elsewhere plain, for `grep` and `awk`.
     """
+    if sys.stdout.isatty():
+        return _drawn(columns, rows)
     cells = [[_cell(value) for value in row] for row in rows]
     lines = [[name.upper() for name in columns], *cells]
     widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
@@ -29,6 +47,27 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
         for line in lines
     )
+
+
+def _drawn(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    drawn = Table(*columns, box=box.SIMPLE_HEAD, header_style="bold")
+    for row in rows:
+        drawn.add_row(*(_cell(value) for value in row))
+    console = Console()
+    with console.capture() as captured:
+        console.print(drawn, soft_wrap=False)
+    return captured.get().strip("\n")
+
+
+def _field(thing: Mapping[str, Any], name: str) -> Any:
+    value = thing.get(name)
+    if name.endswith(("_at", "_login_at")) and isinstance(value, int):
+        return datetime.fromtimestamp(value, UTC)
+    return value
 
 
 def _cell(value: Any) -> str:
