@@ -1,7 +1,8 @@
 """Every setting of Jan: its type, bound, default and what it does; and where a value came from.
 
-Precedence: command-line flags > environment (`JAN_*`) > `jan.toml` > defaults. Nothing else in Jan
-reads the environment. Unknown names are refused, with the nearest known one.
+Precedence: command-line flags > environment (`JAN_*`) > `jan.toml` > defaults. Unknown names are
+refused, with the nearest known one. Nothing else in Jan reads the environment; what is meant for
+programs that Jan starts is handed on by `inherited`.
 
 `jan.toml` is looked for in `--config`/`JAN_CONFIG`, then the working directory, then JAN_HOME.
 """
@@ -281,6 +282,16 @@ def load(
     except ValidationError as error:
         raise Misconfigured(_explain(error, origins)) from None
     return Loaded(settings, origins, path)
+
+
+def inherited(environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment for programs of others: ours, without any setting or secret of Jan's."""
+    environ = os.environ if environ is None else environ
+    return {
+        name: value
+        for name, value in environ.items()
+        if not name.startswith("JAN_") and name not in ALIASES
+    }
 
 
 def shown(value: object) -> str:

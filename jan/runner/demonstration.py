@@ -56,7 +56,7 @@ async def install(home: Path, engine: Engine, report: Report) -> Model:
 
 async def _convert(engine: Engine, gguf: Path, draft: Path) -> None:
     argv = [engine.program, assets.path("jan/runner/convert.py"), engine.folder, gguf, draft]
-    environment = launch.packages(engine)
+    environment = launch.packages(engine.folder)
     async with process.spawn(argv, env=environment, cwd=gguf.parent, name="convert") as child:
         if await child.wait() != 0:
             raise Unavailable(

@@ -17,10 +17,11 @@ from anyio import to_thread
 
 from jan import clock, process
 from jan.errors import Unavailable
-from jan.runner import engines, locks, sizes, uv
+from jan.runner import engines, launch, locks, sizes, uv
 from jan.runner.bundles import Bundle, normalized
 from jan.runner.engines import Engine
 from jan.runner.progress import Report
+from jan.settings import inherited
 
 UV_INSTALL = ("pip", "install", "--no-deps", "--require-hashes")
 """Exactly what the lock says, whatever the packages themselves ask for."""
@@ -35,7 +36,7 @@ LOOK_EVERY_S = 1.0
 RENAME_EXCHANGE = 2
 """Source: https://man7.org/linux/man-pages/man2/rename.2.html"""
 AT_FDCWD = -100
-CHECK = "import sys; sys.path.insert(0, sys.argv[1]); import vllm; print(vllm.__version__)"
+CHECK = "import vllm; print(vllm.__version__)"
 
 
 async def install(home: Path, bundle: Bundle, report: Report) -> Engine:
@@ -78,7 +79,7 @@ class _Installation:
     @property
     def cache(self) -> Path | None:
         """The cache of uv, where it is ours alone."""
-        return None if "UV_CACHE_DIR" in os.environ else self.engines / ".cache"
+        return None if "UV_CACHE_DIR" in inherited() else self.engines / ".cache"
 
     async def run(self) -> Engine:
         draft = self.engines / f".{self.bundle.name}.new"
@@ -152,10 +153,8 @@ class _Installation:
         missing = [f"{name} {v}" for name, v in self.bundle.pins.items() if there.get(name) != v]
         if missing:
             raise Unavailable(f"The engine is incomplete: {', '.join(missing)} is missing.")
-        environment = {
-            name: value for name, value in os.environ.items() if not name.startswith("PYTHON")
-        }
-        argv = [interpreter, "-c", CHECK, draft]
+        argv = [interpreter, "-c", CHECK]
+        environment = launch.packages(draft)
         async with process.spawn(argv, env=environment, cwd=draft, name="vLLM") as child:
             if await child.wait() != 0:
                 raise Unavailable(

@@ -3,7 +3,6 @@
 The operator's own `engine_args` and `VLLM_*` variables come last, so they win.
 """
 
-import os
 import re
 import shlex
 import shutil
@@ -14,7 +13,7 @@ from jan import assets
 from jan.errors import Misconfigured
 from jan.runner.engines import Engine
 from jan.runner.store import Model
-from jan.settings import ALIASES, Settings
+from jan.settings import Settings, inherited
 
 KV_CACHE_SHARE = 4
 """One part in so many of the free memory becomes cache. vLLM takes it all at start."""
@@ -88,28 +87,25 @@ def environment(
         defaults["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
     return {
         **defaults,
-        **packages(engine, environ),
+        **packages(engine.folder, environ),
         "XDG_CACHE_HOME": str(settings.home / "cache"),
         "TMPDIR": str(scratch),
         "VLLM_RPC_BASE_PATH": str(scratch),
     }
 
 
-def packages(engine: Engine, environ: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The caller's environment for a Python with the engine's packages.
+def packages(folder: Path, environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The caller's environment for a Python with the packages of an engine's folder.
 
     No setting or secret of ours is in it.
     """
-    environ = os.environ if environ is None else environ
-    inherited = {
-        name: value
-        for name, value in environ.items()
-        if not name.startswith(("JAN_", "PYTHON")) and name not in ALIASES
+    theirs = {
+        name: value for name, value in inherited(environ).items() if not name.startswith("PYTHON")
     }
     return {
-        **inherited,
+        **theirs,
         # Processes that vLLM starts find its packages by this; child.py has its own way.
-        "PYTHONPATH": str(engine.folder),
+        "PYTHONPATH": str(folder),
         "PYTHONSAFEPATH": "1",
         "PYTHONNOUSERSITE": "1",
         "PYTHONUNBUFFERED": "1",

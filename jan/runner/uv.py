@@ -1,6 +1,5 @@
 """uv as a child process: what it is told, and where it may look for packages."""
 
-import os
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -11,6 +10,7 @@ import uv
 
 from jan import process
 from jan.errors import Unavailable
+from jan.settings import inherited
 
 FROM_PIP = {
     "PIP_FIND_LINKS": "UV_FIND_LINKS",
@@ -26,12 +26,11 @@ COMMA_SEPARATED = frozenset({"UV_FIND_LINKS"})
 
 def environment(engines: Path, environ: Mapping[str, str] | None = None) -> dict[str, str]:
     """The caller's environment, with pip's settings said in uv's words where uv has none."""
-    environ = os.environ if environ is None else environ
-    child = {name: value for name, value in environ.items() if not name.startswith("JAN_")}
+    child = inherited(environ)
     for theirs, ours in FROM_PIP.items():
-        if environ.get(theirs):
+        if said := child.get(theirs):
             separator = "," if ours in COMMA_SEPARATED else " "
-            child.setdefault(ours, separator.join(environ[theirs].split()))
+            child.setdefault(ours, separator.join(said.split()))
     # Beside the engines: on one file system uv links files rather than copying them.
     child.setdefault("UV_CACHE_DIR", str(engines / ".cache"))
     child.setdefault("UV_PYTHON_INSTALL_DIR", str(engines / ".python"))
@@ -58,11 +57,10 @@ async def run(
         Unavailable: it failed; its last lines are in the hint.
     """
     argv = [uv.find_uv_bin(), *arguments, "--color", "never"]
-    if os.environ.get("PIP_NO_INDEX") and arguments[0] == "pip":
+    environ = environment(engines)
+    if environ.get("PIP_NO_INDEX") and arguments[0] == "pip":
         argv.append("--no-index")
-    async with process.spawn(
-        argv, env=environment(engines), name="uv", on_line=on_line, cwd=engines
-    ) as child:
+    async with process.spawn(argv, env=environ, name="uv", on_line=on_line, cwd=engines) as child:
         if await child.wait() != 0:
             raise Unavailable(
                 f"`uv {shlex.join(str(word) for word in arguments[:2])}` failed.",

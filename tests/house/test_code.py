@@ -12,10 +12,12 @@ MODULES = sorted(path for path in JAN.rglob("*.py") if path.name != "__init__.py
 
 MAX_LINES = 400
 FORBIDDEN_NAMES = {"utils", "common", "helpers", "core", "lib", "base", "manager", "misc"}
-READS_THE_ENVIRONMENT = {
-    "settings.py",  # the one place
+KNOWS_THE_ENVIRONMENT = {
+    "settings.py",  # the one place; what it hands on to others holds nothing of ours
     "cli/main.py",  # shell completion speaks through a variable
+    "db/engine.py",  # Piccolo is told by one where its configuration is; none is read
 }
+ENVIRONMENT = {"environ", "environb", "getenv", "getenvb", "putenv", "unsetenv"}
 
 UNSCOPED = {"authenticate"}  # runs before there is a caller. Adding one is a security decision.
 
@@ -33,6 +35,26 @@ def test_a_module_says_what_lives_in_it(path: Path) -> None:
 def test_a_module_is_short_and_named_for_a_thing(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) <= MAX_LINES
     assert path.stem not in FORBIDDEN_NAMES
+
+
+@pytest.mark.parametrize("path", MODULES, ids=_name)
+def test_only_the_settings_read_the_environment(path: Path) -> None:
+    """A variable read elsewhere is in no reference, and may hand our secrets to somebody."""
+    said = {
+        name
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for name in _names_of_os(node)
+    }
+
+    assert bool(said & ENVIRONMENT) == (_name(path) in KNOWS_THE_ENVIRONMENT)
+
+
+def _names_of_os(node: ast.AST) -> set[str]:
+    if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+        return {node.attr} if node.value.id == "os" else set()
+    if isinstance(node, ast.ImportFrom) and node.module == "os":
+        return {alias.name for alias in node.names}
+    return set()
 
 
 @pytest.mark.parametrize("path", sorted(JAN.rglob("__init__.py")), ids=_name)

@@ -18,8 +18,10 @@ from jan.errors import Conflict, Misconfigured, NotFound, Unavailable
 from jan.runner import engines
 from jan.runner.bundles import Bundle
 from jan.runner.install import install, torch_index
+from jan.settings import ALIASES
 from tests.runner import wheels
 
+VERSION = wheels.VLLM["vllm/__init__.py"]
 INSTALL = """
 import asyncio, sys
 from pathlib import Path
@@ -107,6 +109,19 @@ async def test_an_engine_that_can_not_be_imported_is_refused(
 
     assert "No module named 'absent'" in (refused.value.hint or "")
     assert engines.installed(home) == []
+
+
+async def test_what_is_installed_never_sees_our_secrets(
+    home: Path, tmp_path: Path, links: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("JAN_DATABASE_URL", *ALIASES):
+        monkeypatch.setenv(name, "hunter2")
+    curious = "import os\nassert 'hunter2' not in os.environ.values()\n"
+    wheel = wheels.build(links, "vllm", files={"vllm/__init__.py": curious + VERSION})
+
+    engine = await install(home, wheels.lock(tmp_path, wheel), ignore)
+
+    assert engines.installed(home) == [engine]
 
 
 async def test_too_full_a_disk_is_told_beforehand(home: Path, tmp_path: Path, links: Path) -> None:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from jan.runner import uv
+from jan.settings import ALIASES
 
 
 def test_settings_of_pip_are_said_in_the_words_of_uv() -> None:
@@ -24,9 +25,11 @@ def test_settings_of_uv_win_over_those_of_pip() -> None:
 
 
 def test_our_secrets_are_none_of_its_business() -> None:
-    child = uv.environment(Path("/engines"), {"JAN_JWT_SECRET": "s", "HOME": "/root"})
+    environ = {"JAN_JWT_SECRET": "s", **dict.fromkeys(ALIASES, "s"), "HOME": "/root"}
 
-    assert "JAN_JWT_SECRET" not in child
+    child = uv.environment(Path("/engines"), environ)
+
+    assert "s" not in child.values()
     assert child["HOME"] == "/root"
 
 
