@@ -16,8 +16,12 @@ LOCAL = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 nothing is bound her
 """Where what listens on all addresses is found from this machine."""
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """Bind and listen. Port 0 takes any free one.
+OPTIONS = ("--host", "--port")
+"""What an operator chooses the address of the gateway by."""
+
+
+def listen(host: str, port: int, *, options: tuple[str, str] = OPTIONS) -> socket.socket:
+    """Bind and listen. Port 0 takes any free one; a hint names the `options` for both.
 
     Raises:
         Misconfigured: the address can't be had; the hint says what to do.
@@ -33,7 +37,7 @@ def listen(host: str, port: int) -> socket.socket:
             hint="Use an address of this machine, such as 127.0.0.1, or 0.0.0.0 for all.",
         ) from None
     except OSError as error:
-        reason, hint = _explain(error.errno, port)
+        reason, hint = _explain(error.errno, port, *options)
         raise Misconfigured(f"Can't listen on {host}:{port}: {reason}.", hint=hint) from None
 
 
@@ -44,11 +48,11 @@ def url(listener: socket.socket) -> str:
     return f"http://[{local}]:{port}" if ":" in local else f"http://{local}:{port}"
 
 
-def _explain(number: int | None, port: int) -> tuple[str, str]:
+def _explain(number: int | None, port: int, for_host: str, for_port: str) -> tuple[str, str]:
     if number == errno.EADDRINUSE:
         return (
             "another program uses that port",
-            f"`ss -ltnp 'sport = :{port}'` names it. Stop it, or choose another port with --port.",
+            f"`ss -ltnp 'sport = :{port}'` names it. Stop it, or choose another port with {for_port}.",
         )
     if number == errno.EACCES:
         return (
@@ -60,4 +64,5 @@ def _explain(number: int | None, port: int) -> tuple[str, str]:
             "this machine has no such address",
             "`ip address` lists those it has; 0.0.0.0 stands for all of them.",
         )
-    return (errno.errorcode.get(number or 0, "unknown error"), "Choose another --host or --port.")
+    reason = errno.errorcode.get(number or 0, "unknown error")
+    return (reason, f"Choose another address with {for_host} or {for_port}.")

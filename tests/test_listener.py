@@ -30,6 +30,7 @@ def test_a_taken_port_is_explained() -> None:
 
     assert caught.value.hint
     assert f"sport = :{port}" in caught.value.hint
+    assert "--port" in caught.value.hint
 
 
 def test_a_privileged_port_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,8 @@ from jan.runner.prepare import prepare
 from jan.runner.progress import Report
 from jan.settings import Settings
 
+OPTIONS = ("JAN_RUNNER_HOST", "JAN_RUNNER_PORT")
+"""What an operator chooses the engine's address by, whatever file or flag it is said in."""
 PROBE_TIMEOUT_S = 5.0
 LAST_LINES = 10
 """Told of an engine that died without a word about why."""
@@ -51,7 +53,7 @@ async def run(settings: Settings, say: Say) -> None:
 async def _serve(settings: Settings, say: Say) -> None:
     url = httpx.URL(scheme="http", host=settings.runner_host, port=settings.runner_port)
     # The engine would find out after half a minute that it can't have the port.
-    listener.listen(settings.runner_host, settings.runner_port).close()
+    listener.listen(settings.runner_host, settings.runner_port, options=OPTIONS).close()
     with ExitStack() as display:
         report = display.enter_context(progress.shown())
         engine, model = await prepare(settings, report)

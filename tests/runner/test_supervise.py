@@ -169,6 +169,7 @@ def test_a_port_that_is_taken_is_told_at_once(start: Start) -> None:
 
     assert runner.returncode == 1
     assert "another program uses that port" in said
+    assert "choose another port with JAN_RUNNER_PORT" in said
 
 
 def test_an_unknown_model_is_told_before_anything_is_fetched(home: Path) -> None:
