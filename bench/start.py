@@ -76,7 +76,7 @@ async def _to_livez_s(home: Path, upstream_url: str) -> float:
 async def _to_first_token_s(home: Path) -> float:
     """Start once to make a key, then once against the clock."""
     port, log = free_port(), home / "bench.log"
-    env = environment(JAN_HOME=home, JAN_PORT=port, JAN_RUNNER_PORT=free_port())
+    env = environment(JAN_HOME=home, JAN_PORT=port)
     async with running([*JAN, "serve"], env, log) as process:
         probe = Target("jan", port, "")
         await until_ok(probe, "/readyz", process, log, timeout_s=ENGINE_START_TIMEOUT_S)

@@ -50,9 +50,10 @@ def url(listener: socket.socket) -> str:
 
 def _explain(number: int | None, port: int, for_host: str, for_port: str) -> tuple[str, str]:
     if number == errno.EADDRINUSE:
+        who = f"`ss -ltnp 'sport = :{port}'` names it."
         return (
             "another program uses that port",
-            f"`ss -ltnp 'sport = :{port}'` names it. Stop it, or choose another port with {for_port}.",
+            f"{who} Stop it, or choose another port with {for_port}.",
         )
     if number == errno.EACCES:
         return (

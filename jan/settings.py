@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -134,9 +134,12 @@ class Settings(BaseModel):
     engine_args: Annotated[str, AfterValidator(values.words)] = ""
     """More options for vLLM's server, as on its command line."""
     runner_host: str = "127.0.0.1"
-    """Address that the engine listens on. It has no authentication of its own."""
+    """Address that `jan runner` alone listens on. The engine has no authentication of its own."""
     runner_port: int = Field(default=8101, ge=1, le=65535)
-    """Port that the engine listens on."""
+    """Port that `jan runner` alone listens on."""
+    runner_socket: Annotated[Path | None, AfterValidator(values.absolute)] = None
+    """Unix socket for the engine, in place of address and port. `jan serve` always has one:
+    `JAN_HOME/run/engine/http.sock` where none is named."""
     runner_start_timeout_s: float = Field(default=1800.0, gt=0)
     """From spawn to the first healthy answer. Large weights take minutes to load."""
     runner_stop_grace_s: float = Field(default=15.0, ge=0)
@@ -225,8 +228,15 @@ class Settings(BaseModel):
     @property
     def upstream_url(self) -> str:
         """Base URL of the model server, without `/v1`."""
+        return self.inference_model_url or self.runner_url
+
+    @property
+    def runner_url(self) -> str:
+        """Base URL of the engine that `jan runner` starts, `unix:///path` if it has a socket."""
+        if self.runner_socket is not None:
+            return f"unix://{quote(str(self.runner_socket))}"
         host = f"[{self.runner_host}]" if ":" in self.runner_host else self.runner_host
-        return self.inference_model_url or f"http://{host}:{self.runner_port}"
+        return f"http://{host}:{self.runner_port}"
 
 
 @dataclass(frozen=True)

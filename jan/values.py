@@ -3,6 +3,7 @@
 import re
 import shlex
 from email.utils import parseaddr
+from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -77,6 +78,11 @@ def http_url(value: str | None) -> str | None:
         raise ValueError("must hold no password; the setting `inference_model_api_key` is for it")
     # The OpenAI habit of ending base URLs in /v1 is as common as not: take both.
     return value.rstrip("/").removesuffix("/v1")
+
+
+def absolute(path: Path | None) -> Path | None:
+    """Make a path mean the same in every process, wherever it starts."""
+    return path and path.expanduser().absolute()
 
 
 def mailbox(value: str | None) -> str | None:

@@ -6,7 +6,9 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 MODEL = "fake/model-1"
 USAGE = {
@@ -207,6 +209,8 @@ class FakeUpstream:
     """An OpenAI-compatible server that follows scripts, and keeps count of what it sees."""
 
     port: int = 0
+    socket: Path | None = None
+    """A Unix socket to listen on in place of the port."""
     requests: list[Seen] = field(default_factory=list[Seen])
     """Of the data plane: all but the model list."""
     running: int = 0
@@ -231,6 +235,8 @@ class FakeUpstream:
     @property
     def url(self) -> str:
         """Where it listens, also while it does not."""
+        if self.socket:
+            return f"unix://{quote(str(self.socket))}"
         return f"http://127.0.0.1:{self.port}"
 
     def script(self, path: str, script: Script) -> None:
@@ -239,6 +245,9 @@ class FakeUpstream:
 
     async def start(self) -> None:
         """Listen: the first time on any free port, later on the same one."""
+        if self.socket:
+            self._server = await asyncio.start_unix_server(self._serve, self.socket)
+            return
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
         self.port = self._server.sockets[0].getsockname()[1]
 
@@ -294,9 +303,9 @@ async def _read_request(reader: asyncio.StreamReader) -> Seen:
 
 
 @asynccontextmanager
-async def fake_upstream() -> AsyncGenerator[FakeUpstream]:
+async def fake_upstream(socket: Path | None = None) -> AsyncGenerator[FakeUpstream]:
     """Run one that answers as vLLM does until told otherwise."""
-    upstream = FakeUpstream()
+    upstream = FakeUpstream(socket=socket)
     await upstream.start()
     try:
         yield upstream

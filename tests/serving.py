@@ -53,6 +53,10 @@ class Serve:
         """What was logged as one."""
         return [event for event in self.events if event["level"] == "error"]
 
+    def words(self, part: str) -> list[str]:
+        """What was logged about a part."""
+        return [event["event"] for event in self.events if event.get("part") == part]
+
     @property
     def url(self) -> str:
         """Where it listens."""

@@ -1,5 +1,6 @@
 """`jan runner`: one model on its own engine."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -8,9 +9,13 @@ from jan.cli import context, output
 
 
 def runner(
+    *,
     model: Annotated[str | None, typer.Option(help="Name in the model store.")] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
+    uds: Annotated[
+        Path | None, typer.Option(help="Unix socket to listen on, in place of host and port.")
+    ] = None,
     engine: Annotated[str | None, typer.Option(help="`cpu`, `cuda` or `auto`.")] = None,
     engine_args: Annotated[str | None, typer.Option(help="More options for vLLM.")] = None,
 ) -> None:
@@ -20,6 +25,11 @@ def runner(
     from jan.runner import supervise
 
     settings = context.loaded(
-        model=model, runner_host=host, runner_port=port, engine=engine, engine_args=engine_args
+        model=model,
+        runner_host=host,
+        runner_port=port,
+        runner_socket=uds,
+        engine=engine,
+        engine_args=engine_args,
     ).settings
     asyncio.run(supervise.run(settings, output.say))

@@ -8,7 +8,7 @@ import asyncio
 import ssl
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import asynccontextmanager
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from jan import clock
 from jan.inference.connection import Connection, ConnectionLost
@@ -22,16 +22,20 @@ class Unreachable(Exception):
 
 
 class Client:
-    """Sends requests to the server at `url`. Closing it drops the idle connections."""
+    """Sends requests to the server at `url`. Closing it drops the idle connections.
+
+    `unix:///path` is a server that listens on a Unix socket.
+    """
 
     def __init__(self, url: str, *, connect_timeout_s: float) -> None:
         parts = urlsplit(url)
-        assert parts.hostname
-        self._host = parts.hostname
+        self._socket = unquote(parts.path) if parts.scheme == "unix" else None
+        self._host = parts.hostname or "localhost"
         self._ssl = ssl.create_default_context() if parts.scheme == "https" else None
         self._port = parts.port or (443 if self._ssl else 80)
-        self._base = parts.path.rstrip("/").encode()
-        self._host_line = b" HTTP/1.1\r\nhost: " + parts.netloc.rpartition("@")[2].encode()
+        self._base = b"" if self._socket else parts.path.rstrip("/").encode()
+        host = parts.netloc.rpartition("@")[2] or self._host
+        self._host_line = b" HTTP/1.1\r\nhost: " + host.encode()
         self._connect_timeout_s = connect_timeout_s
         self._idle: list[Connection] = []
 
@@ -95,14 +99,20 @@ class Client:
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(self._connect_timeout_s):
-                _, connection = await loop.create_connection(
-                    Connection, self._host, self._port, ssl=self._ssl
-                )
+                if self._socket:
+                    made = await loop.create_unix_connection(Connection, self._socket)
+                else:
+                    made = await loop.create_connection(
+                        Connection, self._host, self._port, ssl=self._ssl
+                    )
         except TimeoutError:
             raise Unreachable(f"no connection within {self._connect_timeout_s:g} s") from None
+        except (FileNotFoundError, ConnectionRefusedError) as error:
+            nobody = f"nobody listens on {self._socket}" if self._socket else error.strerror
+            raise Unreachable(nobody or str(error)) from None
         except OSError as error:
             raise Unreachable(error.strerror or str(error)) from None
-        return connection
+        return made[1]
 
     def close(self) -> None:
         """Drop the idle connections. Answers being read are left to their readers."""

@@ -31,6 +31,7 @@ def main() -> None:
     here = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120 - before any import
     sys.path[:] = [folder, *(path for path in sys.path if path not in {here, folder})]
     sys.argv[1:] = options
+    os.umask(0o077)  # the socket, and what vLLM caches, are for this user alone
     threading.Thread(target=_end_after, args=[os.getppid()], daemon=True).start()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until vLLM sets its own
     try:

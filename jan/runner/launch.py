@@ -47,8 +47,7 @@ def command(settings: Settings, engine: Engine, model: Model, scratch: Path) -> 
     options = {
         "--model": str(model.folder),
         "--served-model-name": model.name,
-        "--host": settings.runner_host,
-        "--port": str(settings.runner_port),
+        **_address(settings),
         "--max-model-len": "auto",  # what the model can do, or as much of it as memory allows
     }
     flags = ["--disable-uvicorn-access-log", "--enable-prompt-tokens-details"]
@@ -69,6 +68,12 @@ def command(settings: Settings, engine: Engine, model: Model, scratch: Path) -> 
         *flags,
         *said,
     ]
+
+
+def _address(settings: Settings) -> dict[str, str]:
+    if settings.runner_socket is not None:
+        return {"--uds": str(settings.runner_socket)}
+    return {"--host": settings.runner_host, "--port": str(settings.runner_port)}
 
 
 def environment(

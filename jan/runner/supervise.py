@@ -10,12 +10,11 @@ import tempfile
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-import httpx
-
-from jan import clock, listener, process
-from jan.errors import Unavailable
+from jan import clock, listener, probe, process, sockets
+from jan.errors import Misconfigured, Unavailable
 from jan.runner import engines, launch, loading, orphans, progress
 from jan.runner.prepare import prepare
 from jan.runner.progress import Report
@@ -23,7 +22,6 @@ from jan.settings import Settings
 
 OPTIONS = ("JAN_RUNNER_HOST", "JAN_RUNNER_PORT")
 """What an operator chooses the engine's address by, whatever file or flag it is said in."""
-PROBE_TIMEOUT_S = 5.0
 LAST_LINES = 10
 """Told of an engine that died without a word about why."""
 
@@ -51,10 +49,7 @@ async def run(settings: Settings, say: Say) -> None:
 
 
 async def _serve(settings: Settings, say: Say) -> None:
-    url = httpx.URL(scheme="http", host=settings.runner_host, port=settings.runner_port)
-    # The engine would find out after half a minute that it can't have the port.
-    listener.listen(settings.runner_host, settings.runner_port, options=OPTIONS).close()
-    with ExitStack() as display:
+    with ExitStack() as display, _address(settings) as claim:
         report = display.enter_context(progress.shown())
         engine, model = await prepare(settings, report)
         if model.note:
@@ -71,27 +66,53 @@ async def _serve(settings: Settings, say: Say) -> None:
                 parent_death_signal=signal.SIGTERM,
                 on_line=(lines := _Lines(settings, report, say)).take,
             ) as child:
-                await _until_ready(child, url, settings.runner_start_timeout_s)
+                await _until_ready(child, settings, claim)
                 lines.is_ready = True
                 display.close()
                 took_s = clock.monotonic_s() - started_s
-                say(f"Serving {model.name} at {url} after {took_s:.0f} s")
+                say(f"Serving {model.name} at {settings.runner_url} after {took_s:.0f} s")
                 end = process.describe_end(await child.wait())
                 trouble = [line for line in child.last_lines if loading.is_trouble(line)]
                 said = trouble or child.last_lines[-LAST_LINES:]
                 raise Unavailable(f"The engine {end}.", hint="\n".join(said))
 
 
-async def _until_ready(child: process.Child, url: httpx.URL, timeout_s: float) -> None:
-    async with httpx.AsyncClient(timeout=PROBE_TIMEOUT_S, trust_env=False) as client:
+@contextmanager
+def _address(settings: Settings) -> Generator[sockets.Claim | None]:
+    """See that the engine can have its port or socket: it would find out after half a minute."""
+    path = settings.runner_socket
+    if path is None:
+        listener.listen(settings.runner_host, settings.runner_port, options=OPTIONS).close()
+        yield None
+        return
+    if sockets.is_answered(path):
+        raise _taken(path)
+    sockets.make_way(path)
+    claim = sockets.Claim(path)
+    try:
+        yield claim
+    finally:
+        claim.release()
 
-        async def probe() -> bool:
-            try:
-                return (await client.get(url.join("/health"))).is_success
-            except httpx.TransportError:
-                return False
 
-        await child.until_ready(probe, timeout_s=timeout_s)
+async def _until_ready(
+    child: process.Child, settings: Settings, claim: sockets.Claim | None
+) -> None:
+    is_ready = partial(probe.answers, settings.runner_url, "/health")
+    try:
+        await child.until_ready(is_ready, timeout_s=settings.runner_start_timeout_s)
+    finally:
+        if claim:  # vLLM makes the socket long before it listens
+            claim.look()
+    if claim and claim.is_lost(child.pid):
+        raise _taken(claim.path)
+
+
+def _taken(path: Path) -> Misconfigured:
+    return Misconfigured(
+        f"Another program listens on {path}.",
+        hint=f"Stop it, or choose another path with {sockets.OPTION}.",
+    )
 
 
 @contextmanager

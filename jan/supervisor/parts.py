@@ -10,13 +10,13 @@ from functools import partial
 import anyio
 import structlog
 
-from jan import listener
+from jan import listener, probe, sockets
 from jan.db import embedded
 from jan.keyring import Keyring
 from jan.process import Child, ourselves, spawn
 from jan.runner.prepare import prepare
 from jan.settings import Loaded
-from jan.supervisor import probe, schema
+from jan.supervisor import schema
 from jan.supervisor.board import Board
 
 DATABASE = "database"
@@ -58,7 +58,7 @@ class Parts:
             parent_death_signal=signal.SIGKILL,
             on_line=self.board.relay(GATEWAY),
         ) as child:
-            is_alive = partial(probe.answers, f"{url}/livez")
+            is_alive = partial(probe.answers, url, "/livez")
             await child.until_ready(is_alive, timeout_s=GATEWAY_START_TIMEOUT_S)
             self.board.ready(GATEWAY, f"process {child.pid}")
             yield child
@@ -86,6 +86,9 @@ class Parts:
         engine, model = await prepare(settings, partial(self.board.working, ENGINE))
         self.board.ready(ENGINE, engine.name)
         self.board.working(MODEL, f"loading {model.name}")
+        # An engine whose runner was killed may answer there for some seconds more.
+        assert settings.runner_socket is not None
+        sockets.make_way(settings.runner_socket)
         is_ready = False
 
         def on_line(line: str) -> None:
@@ -103,7 +106,7 @@ class Parts:
             parent_death_signal=signal.SIGTERM,  # it has an engine to stop
             on_line=on_line,
         ) as child:
-            is_loaded = partial(probe.answers, f"{settings.upstream_url}/health")
+            is_loaded = partial(probe.answers, settings.runner_url, "/health")
             await child.until_ready(is_loaded, timeout_s=settings.runner_start_timeout_s)
             is_ready = True
             self.board.ready(MODEL, model.name)
@@ -111,8 +114,12 @@ class Parts:
 
     def _environment(self) -> dict[str, str]:
         """Our settings, with what was open in them settled."""
-        port = self.listener.getsockname()[1]
-        return self.loaded.environment(port=port, log_format=self.board.log_format)
+        settled = {
+            "port": self.listener.getsockname()[1],
+            "log_format": self.board.log_format,
+            "runner_socket": self.loaded.settings.runner_socket or "",
+        }
+        return self.loaded.environment(**settled)
 
 
 def _log_postgres(line: str) -> None:

@@ -7,11 +7,12 @@ still answers needs the others; PostgreSQL is the last, for until then usage is 
 import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from dataclasses import replace
 
 import anyio
 import structlog
 
-from jan import keyring, listener, process
+from jan import keyring, listener, process, sockets
 from jan.settings import Loaded
 from jan.supervisor import lock, parts, schema
 from jan.supervisor.board import shown
@@ -28,6 +29,7 @@ async def run(loaded: Loaded) -> None:
         Misconfigured: the home, the port or the database can't be had.
         Unavailable: something that nothing goes on without keeps dying.
     """
+    loaded = _with_socket(loaded)
     settings = loaded.settings
     names = [parts.GATEWAY, schema.PART]
     if settings.manages_database:
@@ -40,6 +42,9 @@ async def run(loaded: Loaded) -> None:
         shown(settings, names) as board,
         anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals,
     ):
+        if settings.manages_engine:
+            assert settings.runner_socket is not None
+            sockets.make_way(settings.runner_socket)  # before a gateway trusts what is there
         keeper = Keeper(board)
         children = Parts(loaded, keyring.load(settings), server, board)
         async with anyio.create_task_group() as group:
@@ -51,6 +56,15 @@ async def run(loaded: Loaded) -> None:
         log.info("stopped")
     if keeper.cause is not None:
         raise keeper.cause
+
+
+def _with_socket(loaded: Loaded) -> Loaded:
+    """Give our engine a socket: on a port any local user could listen, and be sent the prompts."""
+    settings = loaded.settings
+    if not settings.manages_engine:
+        return loaded
+    path = settings.runner_socket or sockets.of_engine(settings.home)
+    return replace(loaded, settings=settings.model_copy(update={"runner_socket": path}))
 
 
 async def _live(children: Parts, keeper: Keeper) -> None:

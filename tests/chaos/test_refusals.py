@@ -84,7 +84,7 @@ async def test_a_broken_engine_leaves_the_gateway_running(home: Path, tmp_path: 
     store.add(home, "tiny", models.write(tmp_path / "tiny"))
     flags = ["--engine", "cpu", "--model", "tiny", "--engine-args=--break"]
 
-    async with serving(home, *flags, JAN_RUNNER_PORT=str(free_port())) as serve:
+    async with serving(home, *flags) as serve:
         await until(lambda: len(serve.errors) >= 2)
         async with serve.client() as client:
             alive, ready = await client.get("/livez"), await client.get("/readyz")

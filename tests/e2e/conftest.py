@@ -8,10 +8,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from jan import settings
+from jan import settings, sockets
 from jan.runner.prepare import prepare
 from tests.conftest import new_home
-from tests.runner.test_supervise import free_port
 from tests.serving import Serve, jan, serving
 
 ENGINE_HOME = Path(__file__).parents[2] / ".cache" / "engine-home"
@@ -28,14 +27,16 @@ class Scene:
 
     serve: Serve
     key: str
-    engine_url: str
+    engine: Path
+    """The socket that it listens on."""
     while_loading: httpx.Response
     """What a chat was answered before the model was there."""
 
     async def running_requests(self) -> float:
         """How many requests the engine works on, by its own count."""
-        async with httpx.AsyncClient() as client:
-            metrics = (await client.get(f"{self.engine_url}/metrics")).text
+        transport = httpx.AsyncHTTPTransport(uds=str(self.engine))
+        async with httpx.AsyncClient(transport=transport) as client:
+            metrics = (await client.get("http://localhost/metrics")).text
         lines = [line for line in metrics.splitlines() if line.startswith("vllm:num_requests_")]
         return sum(float(line.split()[-1]) for line in lines if "_by_reason" not in line)
 
@@ -43,15 +44,15 @@ class Scene:
 @pytest.fixture(scope="session")
 async def scene(anyio_backend: str) -> AsyncIterator[Scene]:
     """Go README's way: start, make a key, wait for the model."""
-    home, engine_port = new_home(), free_port()
+    home = new_home()
     await prepare(settings.load({"home": ENGINE_HOME, "engine": "cpu"}).settings, print)
     for shared in ("engines", "models"):
         (home / shared).symlink_to(ENGINE_HOME / shared)
-    async with serving(home, "--engine", "cpu", JAN_RUNNER_PORT=str(engine_port)) as serve:
+    async with serving(home, "--engine", "cpu") as serve:
         await serve.until_answering()
         key = await jan(home, "key", "create", "--name", "e2e")
         async with serve.client(key) as client:
             while_loading = await client.post("/v1/chat/completions", json=CHAT)
         await serve.until_ready(deadline_s=LOAD_DEADLINE_S)
-        yield Scene(serve, key, f"http://127.0.0.1:{engine_port}", while_loading)
+        yield Scene(serve, key, sockets.of_engine(home), while_loading)
     shutil.rmtree(home)

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import cast
 
 import anyio
@@ -14,9 +15,11 @@ from jan.inference.connection import ConnectionLost
 from tests.fakes import FakeUpstream, Reply, Script, Seen, fake_upstream
 
 
-@pytest.fixture
-async def upstream() -> AsyncIterator[FakeUpstream]:
-    async with fake_upstream() as fake:
+@pytest.fixture(params=["port", "socket"])
+async def upstream(request: pytest.FixtureRequest, home: Path) -> AsyncIterator[FakeUpstream]:
+    """Over either, all must be the same. A folder may have a name that no URL could hold."""
+    socket = home / "a b#?%20.sock" if request.param == "socket" else None
+    async with fake_upstream(socket) as fake:
         yield fake
 
 
@@ -122,6 +125,20 @@ async def test_nobody_there_is_told_at_once(client: Client, upstream: FakeUpstre
 
     with anyio.fail_after(0.5), pytest.raises(Unreachable):
         await get(client)
+
+
+async def test_a_socket_that_is_not_there_is_told_by_its_path(home: Path) -> None:
+    with pytest.raises(Unreachable, match=f"nobody listens on {home}/http.sock"):
+        await get(Client(f"unix://{home}/http.sock", connect_timeout_s=1))
+
+
+async def test_the_server_is_named_as_http_wants(client: Client, upstream: FakeUpstream) -> None:
+    upstream.script("/x", saying(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"))
+
+    await get(client)
+
+    expected = "localhost" if upstream.socket else f"127.0.0.1:{upstream.port}"
+    assert upstream.requests[0].headers["host"] == expected
 
 
 async def test_bytes_that_nobody_asked_for_end_a_connection(

@@ -9,7 +9,7 @@ from jan.runner import bundles, engines
 from jan.runner.engines import Engine
 
 ENTRY = """
-import http.server, multiprocessing, os, subprocess, sys, threading, time
+import http.server, json, multiprocessing, os, socketserver, subprocess, sys, threading, time
 
 
 def core():
@@ -20,6 +20,8 @@ class Health(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         self.send_response(200)
         self.end_headers()
+        name = sys.argv[sys.argv.index("--served-model-name") + 1]
+        self.wfile.write(json.dumps({"data": [{"id": name}]}).encode())
 
     def log_message(self, *args):
         pass
@@ -42,8 +44,17 @@ def main():
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
-    port = int(sys.argv[sys.argv.index("--port") + 1])
-    http.server.HTTPServer(("127.0.0.1", port), Health).serve_forever()
+    if "--uds" in sys.argv:
+        path = sys.argv[sys.argv.index("--uds") + 1]
+        server = socketserver.UnixStreamServer(path, Health, bind_and_activate=False)
+        server.server_bind()
+        while "--never-listen" in sys.argv:
+            time.sleep(1)
+        server.server_activate()
+    else:
+        port = int(sys.argv[sys.argv.index("--port") + 1])
+        server = http.server.HTTPServer(("127.0.0.1", port), Health)
+    server.serve_forever()
 """
 
 

@@ -1,11 +1,14 @@
 """Whatever is killed, nothing of a runner is left. The processes are real, their vLLM is not."""
 
+import http.server
 import re
 import signal
 import socket
+import socketserver
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,6 +16,7 @@ import httpx
 import psutil
 import pytest
 
+from jan import sockets
 from jan.runner import store
 from tests.runner import fake_engine, models
 
@@ -36,9 +40,12 @@ def start(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
     store.add(home, "tiny", models.write(tmp_path / "tiny"))
     started: list[subprocess.Popen[str]] = []
 
-    def run(*engine_args: str, port: int | None = None) -> subprocess.Popen[str]:
+    def run(
+        *engine_args: str, port: int | None = None, uds: Path | None = None
+    ) -> subprocess.Popen[str]:
         argv = [sys.executable, "-m", "jan", "--home", str(home), "runner", "--model", "tiny"]
         argv += ["--engine", "cpu", "--port", str(port or free_port())]
+        argv += ["--uds", str(uds)] if uds else []
         argv += [f"--engine-args={' '.join(engine_args)}"]
         process = subprocess.Popen(argv, stderr=subprocess.PIPE, text=True)
         started.append(process)
@@ -64,6 +71,25 @@ def lines_until(
             guard.cancel()
             return lines
     raise AssertionError("\n".join(lines))
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    """Wait until it is so."""
+    deadline_s = time.monotonic() + DEADLINE_S
+    while not condition():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.02)
+
+
+class Healthy(http.server.BaseHTTPRequestHandler):
+    """Says yes to everything."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - theirs
+        """Say nothing."""
 
 
 def assert_all_gone(processes: list[psutil.Process]) -> None:
@@ -170,6 +196,64 @@ def test_a_port_that_is_taken_is_told_at_once(start: Start) -> None:
     assert runner.returncode == 1
     assert "another program uses that port" in said
     assert "choose another port with JAN_RUNNER_PORT" in said
+
+
+def test_a_runner_serves_on_a_socket_for_its_user_alone_and_takes_it_away(
+    start: Start, home: Path
+) -> None:
+    path = home / "sockets" / "a.sock"
+    sockets.make_way(path)
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(path))
+    runner = start(uds=path)
+
+    lines = lines_until(runner, "Serving")
+
+    assert f"unix://{path}" in lines[-1]
+    assert path.stat().st_mode & 0o077 == 0
+    with httpx.Client(transport=httpx.HTTPTransport(uds=str(path))) as client:
+        assert client.get("http://localhost/health").is_success
+    runner.terminate()
+    assert runner.wait(DEADLINE_S) == 0
+    assert list(path.parent.iterdir()) == []
+
+
+def test_a_socket_of_an_engine_that_never_listened_is_taken_away(start: Start, home: Path) -> None:
+    path = home / "a.sock"
+    runner = start("--never-listen", uds=path)
+    wait_for(path.exists)
+
+    runner.terminate()
+
+    assert runner.wait(DEADLINE_S) == 0
+    assert not path.exists()
+
+
+def test_a_socket_that_is_taken_is_told_at_once(start: Start, home: Path) -> None:
+    path = home / "a.sock"
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(path))
+        other.listen()
+        _, said = start(uds=path).communicate(timeout=DEADLINE_S)
+        assert sockets.is_answered(path)
+
+    assert f"error: Another program listens on {path}." in said
+    assert "JAN_RUNNER_SOCKET" in said
+
+
+def test_who_answers_in_the_engines_place_is_not_taken_for_it(start: Start, home: Path) -> None:
+    path = home / "a.sock"
+    runner = start("--never-listen", uds=path)
+    wait_for(path.exists)
+    path.unlink()
+
+    with socketserver.UnixStreamServer(str(path), Healthy) as impostor:
+        threading.Thread(target=impostor.serve_forever, daemon=True).start()
+        _, said = runner.communicate(timeout=DEADLINE_S)
+        impostor.shutdown()
+
+    assert runner.returncode == 1
+    assert f"Another program listens on {path}." in said
 
 
 def test_an_unknown_model_is_told_before_anything_is_fetched(home: Path) -> None:
