@@ -25,6 +25,11 @@
 `code` is part of the wire: it never changes meaning. `docs/errors.md` is written from this module.
 """
 
+EXIT_REFUSED = 1
+"""How a `jan` ends that had to refuse, after it said why and perhaps what to do about it."""
+COMPLAINT = "error: "
+HINT = "hint: "
+
 
 class JanError(Exception):
     """Something was refused or failed, with a sentence that its reader can act on."""

@@ -20,7 +20,7 @@ from typing import cast
 
 import anyio
 
-from jan.errors import Unavailable
+from jan.errors import COMPLAINT, EXIT_REFUSED, HINT, Unavailable
 
 LINES_KEPT = 50
 """Enough to hold a Python traceback with what led to it."""
@@ -134,9 +134,9 @@ class Child:
                 with anyio.move_on_after(POLL_S):
                     await self._protocol.exited.wait()
         if self.returncode is None:
-            raise self._failure(f"{self.name} was not ready after {timeout_s:.0f} s.")
+            raise self.failure(f"{self.name} was not ready after {timeout_s:.0f} s.")
         await self.wait()
-        raise self._failure(f"{self.name} {describe_end(self.returncode)} before it was ready.")
+        raise self.failure(f"{self.name} {describe_end(self.returncode)} before it was ready.")
 
     def signal(self, number: signal.Signals) -> None:
         """Signal the child itself. One that is gone is none to complain about."""
@@ -162,8 +162,19 @@ class Child:
         self.kill()
         await self.wait()
 
-    def _failure(self, message: str) -> Unavailable:
-        return Unavailable(message, hint="\n".join(self.last_lines) or None)
+    def failure(self, message: str) -> Unavailable:
+        """Say that it failed, in its own words if it is a `jan` that refused, else with `message`.
+
+        What it said last is in the hint.
+        """
+        lines = self.last_lines
+        if self.returncode == EXIT_REFUSED:
+            for number, line in enumerate(lines):
+                if line.startswith(COMPLAINT):
+                    message = line.removeprefix(COMPLAINT)
+                    lines = [line.removeprefix(HINT) for line in lines[number + 1 :]]
+                    break
+        return Unavailable(message, hint="\n".join(lines) or None)
 
 
 @asynccontextmanager

@@ -231,6 +231,11 @@ class Settings(BaseModel):
         return self.inference_model_url or self.runner_url
 
     @property
+    def own_socket(self) -> Path | None:
+        """Socket of Jan's own engine. None: it has a port, or another model server is used."""
+        return self.runner_socket if self.manages_engine else None
+
+    @property
     def runner_url(self) -> str:
         """Base URL of the engine that `jan runner` starts, `unix:///path` if it has a socket."""
         if self.runner_socket is not None:

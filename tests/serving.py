@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -73,9 +73,11 @@ class Serve:
         return httpx.AsyncClient(base_url=self.url, headers=headers, timeout=DEADLINE_S)
 
     def children(self, word: str) -> list[psutil.Process]:
-        """The supervisor's own children with this word in their command line."""
-        self.look()
-        return [child for child in self.process.children() if word in _words(child)]
+        """The supervisor's own children with this word in their command line. It may be gone."""
+        with suppress(psutil.NoSuchProcess):
+            self.look()
+            return [child for child in self.process.children() if word in _words(child)]
+        return []
 
     def look(self) -> None:
         """Remember every process that there is now."""

@@ -15,9 +15,8 @@ from typing import Annotated, NoReturn
 import typer
 
 from jan.cli import context, output
-from jan.errors import JanError
+from jan.errors import COMPLAINT, EXIT_REFUSED, HINT, JanError
 
-EXIT_REFUSED = 1
 EXIT_BUG = 70
 
 COMMANDS = {
@@ -51,9 +50,9 @@ def main() -> NoReturn:
         build(sys.argv[1:])()
         sys.exit()
     except JanError as error:
-        output.say(f"error: {error.message}")
+        output.say(f"{COMPLAINT}{error.message}")
         if error.hint:
-            output.say(f"hint: {error.hint}")
+            output.say(f"{HINT}{error.hint}")
         sys.exit(EXIT_REFUSED)
     except BrokenPipeError:
         # The reader of our output is gone (`jan key list | head`): not worth a word, but Python

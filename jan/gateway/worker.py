@@ -19,6 +19,7 @@ from jan.gateway import server
 from jan.gateway.app import create_app
 from jan.gateway.background import do_jobs
 from jan.gateway.parts import Parts
+from jan.inference import trouble
 from jan.inference.catalog import Catalog
 from jan.inference.client import Client
 from jan.inference.upstream import Upstream
@@ -36,7 +37,7 @@ async def run(loaded: Loaded, listener: socket.socket) -> None:
     client = Client(settings.upstream_url, connect_timeout_s=settings.connect_timeout_s)
     key = settings.inference_model_api_key
     upstream = Upstream(client, api_key=key.get_secret_value() if key else None)
-    catalog = Catalog(upstream)
+    catalog = Catalog(upstream, why_away=partial(trouble.told, settings.own_socket))
     relay = Relay(
         upstream,
         catalog,

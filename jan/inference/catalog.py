@@ -1,7 +1,7 @@
 """Which models the model server has, asked again and again in the background, kept in memory."""
 
 import asyncio
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Container, Sequence
 
 import msgspec
 import structlog
@@ -43,8 +43,12 @@ class _Answer(msgspec.Struct):
 class Catalog:
     """What can be asked for. `run` keeps it true."""
 
-    def __init__(self, upstream: Upstream) -> None:
+    def __init__(
+        self, upstream: Upstream, *, why_away: Callable[[], str | None] = lambda: None
+    ) -> None:
+        """Take what may know better than we see why the model server does not answer."""
         self._upstream = upstream
+        self._why_away = why_away
         self._models: dict[str, Model] = {}
         self._look_now = asyncio.Event()
         self.health = Health()
@@ -105,5 +109,6 @@ class Catalog:
         A server too busy to list its models may be busy with their answers, and one that is gone
         is noticed by their own connections.
         """
+        error = self._why_away() or error
         if self.health.bad(error):
             log.warning("inference is away", error=error)

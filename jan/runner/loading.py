@@ -14,6 +14,13 @@ STAGES = (
 )
 """Lines of vLLM 0.32. One that changes costs a word in the display, and nothing else."""
 
+PREFIX = re.compile(r"^(\(\w+ pid=\d+\) )?((ERROR|CRITICAL) [\d-]+ [\d:]+ \[[^\]]+\] )?")
+"""What processes of vLLM write before their lines."""
+CAUSE = re.compile(r"[\w.]*(Error|Exception): .+|\s+Value error, .+|\S+: error: .+")
+"""The line of an exception that tells it, what pydantic adds to it, and argparse's refusal."""
+ELSEWHERE = "See root cause above"
+"""A line with this tells only that another process of the engine has failed."""
+
 TROUBLE = re.compile(r"\b(ERROR|CRITICAL)\b|^\w*(Error|Exception)\b")
 
 
@@ -23,6 +30,14 @@ def stage(line: str) -> tuple[str, float | None] | None:
         if match := pattern.search(line):
             return words, int(match[1]) / 100 if match.groups() else None
     return None
+
+
+def cause(line: str, before: str | None = None) -> str | None:
+    """What went wrong, if the line tells it better than the one `before`; else that one."""
+    text = PREFIX.sub("", line)
+    if not CAUSE.match(text) or (before and ELSEWHERE in text):
+        return before
+    return text.strip()
 
 
 def is_trouble(line: str) -> bool:

@@ -3,11 +3,32 @@
 Both are installed where missing, so that one command is enough on a fresh machine.
 """
 
+import difflib
+
+from jan.errors import NotFound
 from jan.runner import bundles, demonstration, engines, hardware, install, sizes, store
 from jan.runner.engines import Engine
 from jan.runner.progress import Report
 from jan.runner.store import Model
 from jan.settings import Settings
+
+
+def require_model(settings: Settings) -> None:
+    """Check that the model is there, or is the one that is made on demand.
+
+    Raises:
+        NotFound: it is not; the hint names one that is spelt like it.
+        InvalidRequest: that is no name.
+    """
+    name = settings.model
+    if name == demonstration.NAME or store.find(settings.home, name):
+        return
+    known = {model.name.lower(): model.name for model in store.models(settings.home)}
+    known[demonstration.NAME.lower()] = demonstration.NAME
+    hint = f"`jan model list` names those there are; `jan model pull {name}` fetches it."
+    if close := difflib.get_close_matches(name.lower(), known, n=1):
+        hint = f"Did you mean `{known[close[0]]}`? {hint}"
+    raise NotFound(f"There is no model `{name}` here.", hint=hint)
 
 
 async def prepare(settings: Settings, report: Report) -> tuple[Engine, Model]:
@@ -16,12 +37,17 @@ async def prepare(settings: Settings, report: Report) -> tuple[Engine, Model]:
     Raises:
         JanError: one of them can't be had; the message says why.
     """
-    if settings.model != demonstration.NAME:
-        store.get(settings.home, settings.model)  # no engine is fetched for a misspelt model
+    require_model(settings)  # no engine is fetched for a misspelt one
     engine = await engine_for(settings, report)
+    return engine, await model_for(settings, engine, report)
+
+
+async def model_for(settings: Settings, engine: Engine, report: Report) -> Model:
+    """Return the model, making it where it is the one that is made on demand."""
     if model := store.find(settings.home, settings.model):
-        return engine, model
-    return engine, await demonstration.install(settings.home, engine, report)
+        return model
+    require_model(settings)
+    return await demonstration.install(settings.home, engine, report)
 
 
 async def engine_for(settings: Settings, report: Report) -> Engine:

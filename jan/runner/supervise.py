@@ -7,10 +7,10 @@ escapes it comes to us, and without us it ends itself.
 import asyncio
 import signal
 import tempfile
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, reduce
 from pathlib import Path
 
 from jan import clock, listener, probe, process, sockets
@@ -24,6 +24,8 @@ OPTIONS = ("JAN_RUNNER_HOST", "JAN_RUNNER_PORT")
 """What an operator chooses the engine's address by, whatever file or flag it is said in."""
 LAST_LINES = 10
 """Told of an engine that died without a word about why."""
+LAST_LINES_OF_START = 30
+"""Told of one that did not come so far. Fewer than a supervisor keeps of what we say."""
 
 Say = Callable[[str], None]
 
@@ -66,15 +68,20 @@ async def _serve(settings: Settings, say: Say) -> None:
                 parent_death_signal=signal.SIGTERM,
                 on_line=(lines := _Lines(settings, report, say)).take,
             ) as child:
-                await _until_ready(child, settings, claim)
+                try:
+                    await _until_ready(child, settings, claim)
+                except Unavailable as error:
+                    last = child.last_lines[-LAST_LINES_OF_START:]
+                    raise _failure(error.message, lines.cause, last) from None
                 lines.is_ready = True
                 display.close()
                 took_s = clock.monotonic_s() - started_s
                 say(f"Serving {model.name} at {settings.runner_url} after {took_s:.0f} s")
                 end = process.describe_end(await child.wait())
                 trouble = [line for line in child.last_lines if loading.is_trouble(line)]
-                said = trouble or child.last_lines[-LAST_LINES:]
-                raise Unavailable(f"The engine {end}.", hint="\n".join(said))
+                cause = reduce(lambda before, line: loading.cause(line, before), trouble, None)
+                last = trouble or child.last_lines[-LAST_LINES:]
+                raise _failure(f"The engine {end}.", cause, last)
 
 
 @contextmanager
@@ -108,6 +115,11 @@ async def _until_ready(
         raise _taken(claim.path)
 
 
+def _failure(what: str, cause: str | None, last_lines: Sequence[str]) -> Unavailable:
+    message = f"{what.removesuffix('.')}: {cause}" if cause else what
+    return Unavailable(message, hint="\n".join(last_lines) or None)
+
+
 def _taken(path: Path) -> Misconfigured:
     return Misconfigured(
         f"Another program listens on {path}.",
@@ -130,8 +142,11 @@ class _Lines:
     report: Report
     say: Say
     is_ready: bool = False
+    cause: str | None = None
+    """What went wrong, as far as a line told."""
 
     def take(self, line: str) -> None:
+        self.cause = loading.cause(line, self.cause)
         if self.settings.log_level == "debug" or (self.is_ready and loading.is_trouble(line)):
             self.say(line)
         elif not self.is_ready and (stage := loading.stage(line)):

@@ -28,9 +28,16 @@ class Board:
         self.log_format = log_format
         """In which children are to log."""
         self._reports: dict[str, progress.Report] = {}
+        self._ready: dict[str, str] = {}
+        """What was last told of parts that work."""
+        self._broken: dict[str, str] = {}
+        """Why, of parts that are tried again without much hope: nothing more is said of them."""
 
     def working(self, part: str, detail: str, share: float | None = None) -> None:
         """Tell what is being done for a part, and the share of it that is done."""
+        self._ready.pop(part, None)
+        if part in self._broken:
+            return
         if part not in self._reports:
             self._reports[part] = progress.lines(lambda line: log.info(line, part=part))
         self._reports[part](detail, share)
@@ -38,13 +45,27 @@ class Board:
     def ready(self, part: str, detail: str = "ready") -> None:
         """Tell that a part does its work."""
         self._reports.pop(part, None)
-        log.info(detail, part=part)
+        self._broken.pop(part, None)
+        if self._ready.get(part) != detail:
+            self._ready[part] = detail
+            log.info(detail, part=part)
 
     def failed(self, part: str, error: JanError, *, again_in_s: float | None = None) -> None:
         """Tell why a part does not work, and when it is tried again."""
         self._reports.pop(part, None)
+        self._ready.pop(part, None)
+        self._broken.pop(part, None)
         more = {} if again_in_s is None else {"again_in_s": round(again_in_s, 1)}
         log.error(error.message, part=part, hint=error.hint, **more)
+
+    def broken(self, part: str, error: JanError, *, again_in_s: float) -> None:
+        """Tell that a part keeps failing, and why: once, until it works or fails in another way."""
+        self._reports.pop(part, None)
+        self._ready.pop(part, None)
+        if self._broken.get(part) != error.message:
+            self._broken[part] = error.message
+            words = f"keeps failing, tried again only every {again_in_s:.0f} s: {error.message}"
+            log.error(words, part=part, hint=error.hint)
 
     def listening(self, url: str) -> None:
         """Tell where clients find us."""

@@ -80,6 +80,7 @@ class LiveBoard(Board):
         if not self._live.is_started:
             super().ready(part, detail)
             return
+        self._broken.pop(part, None)
         row = self._rows[part]
         now_s = clock.monotonic_s()
         row.mark, row.detail, row.share = Text("✓", style="green"), detail, None
@@ -90,6 +91,14 @@ class LiveBoard(Board):
     def failed(self, part: str, error: JanError, *, again_in_s: float | None = None) -> None:
         """Mark the part's line, and log the reason: it may be long."""
         super().failed(part, error, again_in_s=again_in_s)
+        self._cross_out(part, error)
+
+    def broken(self, part: str, error: JanError, *, again_in_s: float) -> None:
+        """Mark the part's line each time, though the reason is logged once."""
+        super().broken(part, error, again_in_s=again_in_s)
+        self._cross_out(part, error)
+
+    def _cross_out(self, part: str, error: JanError) -> None:
         row = self._rows[part]
         row.mark, row.detail, row.share = Text("✗", style="red"), error.message, None
         row.took_s = row.began_s = None

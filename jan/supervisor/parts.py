@@ -2,22 +2,26 @@
 
 import signal
 import socket
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 
 import anyio
 import structlog
 
 from jan import listener, probe, sockets
 from jan.db import embedded
+from jan.errors import COMPLAINT, JanError
+from jan.inference import trouble
 from jan.keyring import Keyring
 from jan.process import Child, ourselves, spawn
-from jan.runner.prepare import prepare
+from jan.runner import prepare
 from jan.settings import Loaded
 from jan.supervisor import schema
 from jan.supervisor.board import Board
+from jan.supervisor.keeper import PartFailed
 
 DATABASE = "database"
 GATEWAY = "gateway"
@@ -83,20 +87,30 @@ class Parts:
     async def runner(self) -> AsyncGenerator[Child]:
         """Install what is missing, start the runner, and wait until its model answers."""
         settings = self.loaded.settings
-        engine, model = await prepare(settings, partial(self.board.working, ENGINE))
+        with _part(ENGINE):
+            prepare.require_model(settings)
+            engine = await prepare.engine_for(settings, partial(self.board.working, ENGINE))
         self.board.ready(ENGINE, engine.name)
-        self.board.working(MODEL, f"loading {model.name}")
+        report = partial(self.board.working, MODEL)
+        model = await prepare.model_for(settings, engine, report)
+        report(f"Loading {model.name}", None)
         # An engine whose runner was killed may answer there for some seconds more.
-        assert settings.runner_socket is not None
-        sockets.make_way(settings.runner_socket)
-        is_ready = False
+        sockets.make_way(self.engine_socket)
+        is_ready = is_over = False
 
         def on_line(line: str) -> None:
-            """Take its words: where it is while it loads, later what an operator has to know."""
+            """Take its words: where it is while it loads, later what an operator has to know.
+
+            Why it ends, and all that follows, is told with the failure.
+            """
+            nonlocal is_over
+            is_over = is_over or line.startswith(COMPLAINT)
+            if is_over:
+                return
             if is_ready:
                 log.info(line, part=MODEL)
             else:
-                self.board.working(MODEL, line)
+                report(line, None)
 
         async with spawn(
             ourselves("runner"),
@@ -109,8 +123,21 @@ class Parts:
             is_loaded = partial(probe.answers, settings.runner_url, "/health")
             await child.until_ready(is_loaded, timeout_s=settings.runner_start_timeout_s)
             is_ready = True
+            trouble.clear(self.engine_socket)
             self.board.ready(MODEL, model.name)
             yield child
+
+    def tell_gateways(self, error: JanError, is_broken: bool) -> None:
+        """Let `/readyz` say why there is no engine, rather than that nobody listens."""
+        words = f"The engine keeps failing: {error.message}" if is_broken else error.message
+        trouble.tell(self.engine_socket, words)
+
+    @property
+    def engine_socket(self) -> Path:
+        """Where our engine listens, if we have one."""
+        path = self.loaded.settings.runner_socket
+        assert path is not None
+        return path
 
     def _environment(self) -> dict[str, str]:
         """Our settings, with what was open in them settled."""
@@ -120,6 +147,15 @@ class Parts:
             "runner_socket": self.loaded.settings.runner_socket or "",
         }
         return self.loaded.environment(**settled)
+
+
+@contextmanager
+def _part(part: str) -> Generator[None]:
+    """Tell what goes wrong in the block of that part, and not of what it is needed for."""
+    try:
+        yield
+    except JanError as error:
+        raise PartFailed(part, error) from error
 
 
 def _log_postgres(line: str) -> None:

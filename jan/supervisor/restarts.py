@@ -6,7 +6,7 @@ FIRST_DELAY_S = 0.2
 """A single death, by `kill -9` or for want of memory, is mended at once."""
 DELAY_FACTOR = 3
 MAX_DELAY_S = 60.0
-"""Also the pace at which a broken child is tried again that the rest can do without."""
+"""The pace at which a broken child is tried again that the rest can do without."""
 MAX_FAILURES = 5
 """Deaths in a row after which a child counts as broken."""
 HEALTHY_S = 60.0
@@ -22,6 +22,8 @@ class Restarts:
     def died(self, lived_s: float) -> float:
         """Count a death. Returns the seconds to wait before the next life."""
         self.failures = 1 if lived_s >= HEALTHY_S else self.failures + 1
+        if self.is_broken:
+            return MAX_DELAY_S
         return min(FIRST_DELAY_S * DELAY_FACTOR ** (self.failures - 1), MAX_DELAY_S)
 
     @property

@@ -5,15 +5,17 @@ still answers needs the others; PostgreSQL is the last, for until then usage is 
 """
 
 import signal
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Generator
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import replace
 
 import anyio
 import structlog
 
 from jan import keyring, listener, process, sockets
-from jan.settings import Loaded
+from jan.inference import trouble
+from jan.runner import prepare
+from jan.settings import Loaded, Settings
 from jan.supervisor import lock, parts, schema
 from jan.supervisor.board import shown
 from jan.supervisor.keeper import Keeper
@@ -26,6 +28,7 @@ async def run(loaded: Loaded) -> None:
     """Serve until a signal says to stop.
 
     Raises:
+        NotFound: there is no such model.
         Misconfigured: the home, the port or the database can't be had.
         Unavailable: something that nothing goes on without keeps dying.
     """
@@ -38,13 +41,11 @@ async def run(loaded: Loaded) -> None:
         names += [parts.ENGINE, parts.MODEL]
     with (
         lock.hold(settings.run_dir),
+        _engine_s_place(settings),
         listener.listen(settings.host, settings.port) as server,
         shown(settings, names) as board,
         anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals,
     ):
-        if settings.manages_engine:
-            assert settings.runner_socket is not None
-            sockets.make_way(settings.runner_socket)  # before a gateway trusts what is there
         keeper = Keeper(board)
         children = Parts(loaded, keyring.load(settings), server, board)
         async with anyio.create_task_group() as group:
@@ -67,6 +68,23 @@ def _with_socket(loaded: Loaded) -> Loaded:
     return replace(loaded, settings=settings.model_copy(update={"runner_socket": path}))
 
 
+@contextmanager
+def _engine_s_place(settings: Settings) -> Generator[None]:
+    """See that the model can be served, and take away what an earlier engine left or had said."""
+    if not settings.manages_engine:
+        yield
+        return
+    prepare.require_model(settings)
+    socket = settings.runner_socket
+    assert socket is not None
+    sockets.make_way(socket)  # before a gateway trusts what is there
+    trouble.clear(socket)
+    try:
+        yield
+    finally:
+        trouble.clear(socket)
+
+
 async def _live(children: Parts, keeper: Keeper) -> None:
     """Run all children until the end is asked for. What is entered first is stopped last."""
     settings = children.loaded.settings
@@ -75,7 +93,9 @@ async def _live(children: Parts, keeper: Keeper) -> None:
             database = keeper.keeping(parts.DATABASE, children.database, is_vital=True)
             await tree.enter_async_context(database)
         if settings.manages_engine:
-            runner = keeper.keeping(parts.MODEL, children.runner, is_vital=False)
+            runner = keeper.keeping(
+                parts.MODEL, children.runner, is_vital=False, on_failure=children.tell_gateways
+            )
             await tree.enter_async_context(runner)
         gateways = keeper.keeping(
             parts.GATEWAY, children.gateway, is_vital=True, count=settings.workers

@@ -29,7 +29,8 @@ class Health(http.server.BaseHTTPRequestHandler):
 
 def main():
     print("INFO [model.py] Resolved architecture: Fake", flush=True)
-    if "--break" in sys.argv:
+    breaks_while = "--break-while" in sys.argv and sys.argv[sys.argv.index("--break-while") + 1]
+    if "--break" in sys.argv or (breaks_while and os.path.exists(breaks_while)):
         raise RuntimeError("the weights are upside down")
     if "--hang" in sys.argv:
         time.sleep(600)

@@ -174,8 +174,9 @@ def test_an_engine_that_does_not_start_is_explained(start: Start) -> None:
     _, said = runner.communicate(timeout=DEADLINE_S)
 
     assert runner.returncode == 1
-    assert "ended with exit code 1 before it was ready" in said
-    assert "the weights are upside down" in said
+    reason = "RuntimeError: the weights are upside down"
+    assert f"error: The engine ended with exit code 1 before it was ready: {reason}\n" in said
+    assert "hint: Traceback" in said or "\nTraceback" in said
 
 
 def test_an_engine_that_hangs_is_given_up(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -266,4 +267,5 @@ def test_an_unknown_model_is_told_before_anything_is_fetched(home: Path) -> None
     assert done.returncode == 1
     assert "no model `org/absent`" in done.stderr
     assert "jan model pull org/absent" in done.stderr
+    assert "Did you mean" not in done.stderr
     assert not (home / "engines").exists()

@@ -49,6 +49,27 @@ def test_a_failure_is_told_with_its_reason_and_when_it_is_tried_again() -> None:
     assert (event["event"], event["hint"], event["again_in_s"]) == ("It died.", "x", 1.5)
 
 
+def test_a_part_that_keeps_failing_is_told_of_once_and_again_after_it_worked() -> None:
+    again = "board.broken('model', Unavailable('It died.'), again_in_s=60)"
+    tried = f"(board.working('model', 'Loading'), {again})"
+
+    told = [event["event"] for event in events(f"[{again}, {tried}, {tried}]")]
+    twice = [
+        event["event"] for event in events(f"[{again}, board.ready('model', 'tiny'), {again}]")
+    ]
+
+    words = "keeps failing, tried again only every 60 s: It died."
+    assert told == [words]
+    assert twice == [words, "tiny", words]
+
+
+def test_a_part_that_is_still_ready_is_not_told_of_twice() -> None:
+    assert len(events("[board.ready('engine', 'cpu-1') for _ in range(3)]")) == 1
+    assert (
+        len(events("(board.ready('x', 'a'), board.working('x', 'b'), board.ready('x', 'a'))")) == 3
+    )
+
+
 def test_progress_is_told_by_the_tenth() -> None:
     told = events("[board.working('database', 'Copying', i / 100) for i in range(100)]")
 

@@ -23,6 +23,15 @@ def test_short_lives_in_a_row_make_a_child_broken() -> None:
     assert restarts.is_broken
 
 
+def test_a_broken_child_is_tried_again_at_the_slow_pace_only() -> None:
+    restarts = Restarts()
+
+    delays = [restarts.died(lived_s=1) for _ in range(MAX_FAILURES)]
+
+    assert max(delays[:-1]) < MAX_DELAY_S / 2
+    assert delays[-1] == MAX_DELAY_S
+
+
 def test_a_long_life_makes_up_for_earlier_deaths() -> None:
     restarts = Restarts()
     first = restarts.died(lived_s=1)
