@@ -108,7 +108,7 @@ class Client:
         except TimeoutError:
             raise Unreachable(f"no connection within {self._connect_timeout_s:g} s") from None
         except (FileNotFoundError, ConnectionRefusedError) as error:
-            nobody = f"nobody listens on {self._socket}" if self._socket else error.strerror
+            nobody = "nobody listens on its socket" if self._socket else error.strerror
             raise Unreachable(nobody or str(error)) from None
         except OSError as error:
             raise Unreachable(error.strerror or str(error)) from None

@@ -16,7 +16,9 @@ STAGES = (
 
 PREFIX = re.compile(r"^(\(\w+ pid=\d+\) )?((ERROR|CRITICAL) [\d-]+ [\d:]+ \[[^\]]+\] )?")
 """What processes of vLLM write before their lines."""
-CAUSE = re.compile(r"[\w.]*(Error|Exception): .+|\s+Value error, .+|\S+: error: .+")
+REFUSAL = "child.py: error: "
+"""How argparse begins, after hundreds of lines of usage."""
+CAUSE = re.compile(rf"[\w.]*(Error|Exception): .+|\s+Value error, .+|{re.escape(REFUSAL)}.+")
 """The line of an exception that tells it, what pydantic adds to it, and argparse's refusal."""
 ELSEWHERE = "See root cause above"
 """A line with this tells only that another process of the engine has failed."""

@@ -1,11 +1,14 @@
 """How long-running work tells where it is: a bar on a terminal, lines elsewhere."""
 
+import re
 import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 Report = Callable[[str, float | None], None]
 """Takes what is being done, in words, and the share of it that is done, 0 to 1, where known."""
+
+LINE = re.compile(r"(.+) \((\d+)%\)")
 
 LINE_EVERY = 0.1
 """Share of a step after which another line is worth it."""
@@ -33,6 +36,12 @@ def shown() -> Generator[Report]:
             bar.update(task, description=step, completed=share or 0, total=share and 1)
 
         yield report
+
+
+def parsed(line: str) -> tuple[str, float | None]:
+    """Read a line of `lines` back: the step, and the share of it that is done."""
+    match = LINE.fullmatch(line)
+    return (match[1], int(match[2]) / 100) if match else (line, None)
 
 
 def lines(say: Callable[[str], None]) -> Report:

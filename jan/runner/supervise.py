@@ -14,7 +14,7 @@ from functools import partial, reduce
 from pathlib import Path
 
 from jan import clock, listener, probe, process, sockets
-from jan.errors import Misconfigured, Unavailable
+from jan.errors import JanError, Misconfigured, Unavailable
 from jan.runner import engines, launch, loading, orphans, progress
 from jan.runner.prepare import prepare
 from jan.runner.progress import Report
@@ -34,7 +34,7 @@ async def run(settings: Settings, say: Say) -> None:
     """Install what is missing, serve the model, and stop at SIGTERM or SIGINT.
 
     Raises:
-        Misconfigured: the port is taken, the model can't be served, or there is no room for it.
+        Misconfigured: the port is taken, there is no room, or vLLM does not know an option.
         Unavailable: the engine did not start, or died; its last lines are in the hint.
     """
     orphans.adopt()
@@ -72,7 +72,7 @@ async def _serve(settings: Settings, say: Say) -> None:
                     await _until_ready(child, settings, claim)
                 except Unavailable as error:
                     last = child.last_lines[-LAST_LINES_OF_START:]
-                    raise _failure(error.message, lines.cause, last) from None
+                    raise _failure(child, error.message, lines.cause, last) from None
                 lines.is_ready = True
                 display.close()
                 took_s = clock.monotonic_s() - started_s
@@ -81,7 +81,7 @@ async def _serve(settings: Settings, say: Say) -> None:
                 trouble = [line for line in child.last_lines if loading.is_trouble(line)]
                 cause = reduce(lambda before, line: loading.cause(line, before), trouble, None)
                 last = trouble or child.last_lines[-LAST_LINES:]
-                raise _failure(f"The engine {end}.", cause, last)
+                raise _failure(child, f"The engine {end}.", cause, last)
 
 
 @contextmanager
@@ -115,9 +115,16 @@ async def _until_ready(
         raise _taken(claim.path)
 
 
-def _failure(what: str, cause: str | None, last_lines: Sequence[str]) -> Unavailable:
-    message = f"{what.removesuffix('.')}: {cause}" if cause else what
-    return Unavailable(message, hint="\n".join(last_lines) or None)
+def _failure(
+    child: process.Child, what: str, cause: str | None, last_lines: Sequence[str]
+) -> JanError:
+    if cause and cause.startswith(loading.REFUSAL):
+        words = cause.removeprefix(loading.REFUSAL)
+        return Misconfigured(f"vLLM refuses its options: {words}", hint="Mend `engine_args`.")
+    is_killed = child.returncode is not None and child.returncode < 0
+    if cause and not is_killed:  # what killed it told nobody why
+        what = f"{what.removesuffix('.')}: {cause}"
+    return Unavailable(what, hint="\n".join(last_lines) or None)
 
 
 def _taken(path: Path) -> Misconfigured:

@@ -20,6 +20,9 @@ FROM_PIP = {
 }
 """Who configured pip for this machine's registry or mirror need not do it again for uv."""
 
+REASON = "error: "
+"""Before what went wrong; then follow causes, and what it has tried."""
+
 COMMA_SEPARATED = frozenset({"UV_FIND_LINKS"})
 """pip separates several values by spaces, as uv does everywhere else."""
 
@@ -62,11 +65,18 @@ async def run(
         argv.append("--no-index")
     async with process.spawn(argv, env=environ, name="uv", on_line=on_line, cwd=engines) as child:
         if await child.wait() != 0:
+            what = f"`uv {shlex.join(str(word) for word in arguments[:2])}` failed"
             raise Unavailable(
-                f"`uv {shlex.join(str(word) for word in arguments[:2])}` failed.",
+                f"{what}: {reason}" if (reason := _reason(child.last_lines)) else f"{what}.",
                 hint="\n".join(child.last_lines[-12:]) or None,
             )
         return child.last_lines
+
+
+def _reason(lines: Sequence[str]) -> str | None:
+    """The line by which uv begins to say why."""
+    reasons = [line.removeprefix(REASON) for line in lines if line.startswith(REASON)]
+    return reasons[0] if reasons else None
 
 
 async def interpreter(python: str, *, engines: Path) -> Path:

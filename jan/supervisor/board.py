@@ -56,7 +56,7 @@ class Board:
         self._ready.pop(part, None)
         self._broken.pop(part, None)
         more = {} if again_in_s is None else {"again_in_s": round(again_in_s, 1)}
-        log.error(error.message, part=part, hint=error.hint, **more)
+        self._fail(error.message, part, error.hint, **more)
 
     def broken(self, part: str, error: JanError, *, again_in_s: float) -> None:
         """Tell that a part keeps failing, and why: once, until it works or fails in another way."""
@@ -65,7 +65,7 @@ class Board:
         if self._broken.get(part) != error.message:
             self._broken[part] = error.message
             words = f"keeps failing, tried again only every {again_in_s:.0f} s: {error.message}"
-            log.error(words, part=part, hint=error.hint)
+            self._fail(words, part, error.hint)
 
     def listening(self, url: str) -> None:
         """Tell where clients find us."""
@@ -86,6 +86,15 @@ class Board:
                 self.write(line)
 
         return pass_on
+
+    def _fail(self, words: str, part: str, hint: str | None, **more: float) -> None:
+        """Log an error. Where people read, a child's last words stand below it as they were."""
+        if hint is None or self.log_format == "json" or "\n" not in hint:
+            log.error(words, part=part, hint=hint, **more)
+            return
+        log.error(words, part=part, **more)
+        for line in hint.splitlines():
+            self.write(f"    {line}")
 
     def write(self, line: str) -> None:
         """Write a line as it stands, in one go, where log lines go."""

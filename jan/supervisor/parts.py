@@ -17,7 +17,7 @@ from jan.errors import COMPLAINT, JanError
 from jan.inference import trouble
 from jan.keyring import Keyring
 from jan.process import Child, ourselves, spawn
-from jan.runner import prepare
+from jan.runner import prepare, progress
 from jan.settings import Loaded
 from jan.supervisor import schema
 from jan.supervisor.board import Board
@@ -110,7 +110,7 @@ class Parts:
             if is_ready:
                 log.info(line, part=MODEL)
             else:
-                report(line, None)
+                report(*progress.parsed(line))
 
         async with spawn(
             ourselves("runner"),

@@ -127,8 +127,8 @@ async def test_nobody_there_is_told_at_once(client: Client, upstream: FakeUpstre
         await get(client)
 
 
-async def test_a_socket_that_is_not_there_is_told_by_its_path(home: Path) -> None:
-    with pytest.raises(Unreachable, match=f"nobody listens on {home}/http.sock"):
+async def test_a_socket_that_is_not_there_is_told_without_its_path(home: Path) -> None:
+    with pytest.raises(Unreachable, match=r"^nobody listens on its socket$"):
         await get(Client(f"unix://{home}/http.sock", connect_timeout_s=1))
 
 

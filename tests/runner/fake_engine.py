@@ -29,6 +29,13 @@ class Health(http.server.BaseHTTPRequestHandler):
 
 def main():
     print("INFO [model.py] Resolved architecture: Fake", flush=True)
+    if "--load-until" in sys.argv:
+        print("Loading safetensors checkpoint shards:  50% Completed | 1/2", flush=True)
+        while not os.path.exists(sys.argv[sys.argv.index("--load-until") + 1]):
+            time.sleep(0.05)
+    if "--bogus" in sys.argv:
+        import argparse
+        argparse.ArgumentParser().parse_args(["--bogus"])
     breaks_while = "--break-while" in sys.argv and sys.argv[sys.argv.index("--break-while") + 1]
     if "--break" in sys.argv or (breaks_while and os.path.exists(breaks_while)):
         raise RuntimeError("the weights are upside down")

@@ -95,6 +95,7 @@ async def test_a_wheel_that_differs_from_the_lock_is_refused(
     with pytest.raises(Unavailable) as refused:
         await install(home, bundle, ignore)
 
+    assert refused.value.message.startswith("`uv pip install` failed: ")
     assert "hash" in (refused.value.hint or "").lower()
     assert engines.installed(home) == []
 

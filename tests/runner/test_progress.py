@@ -12,4 +12,6 @@ def test_a_step_is_said_once_and_with_each_tenth() -> None:
     report("Checking", None)
     report("Checking", None)
 
+    assert progress.parsed(said[1]) == ("Downloading", 0.12)
+    assert progress.parsed(said[0]) == ("Downloading", None)
     assert said == ["Downloading", "Downloading (12%)", "Downloading (50%)", "Checking"]

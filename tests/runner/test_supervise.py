@@ -179,6 +179,14 @@ def test_an_engine_that_does_not_start_is_explained(start: Start) -> None:
     assert "hint: Traceback" in said or "\nTraceback" in said
 
 
+def test_an_option_that_vllm_refuses_is_told_without_its_usage(start: Start) -> None:
+    _, said = start("--bogus").communicate(timeout=DEADLINE_S)
+
+    assert "error: vLLM refuses its options: unrecognized arguments: --bogus" in said
+    assert "engine_args" in said
+    assert "usage: " not in said
+
+
 def test_an_engine_that_hangs_is_given_up(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JAN_RUNNER_START_TIMEOUT_S", "1")
     runner = start("--hang")

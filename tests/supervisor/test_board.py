@@ -49,6 +49,15 @@ def test_a_failure_is_told_with_its_reason_and_when_it_is_tried_again() -> None:
     assert (event["event"], event["hint"], event["again_in_s"]) == ("It died.", "x", 1.5)
 
 
+def test_last_words_stand_as_they_were_where_people_read() -> None:
+    failed = "board.failed('model', Unavailable('It died.', hint='Traceback:\\n  ValueError: x'))"
+
+    told = written(failed, "console").splitlines()
+
+    assert "It died." in told[0]
+    assert told[1:] == ["    Traceback:", "      ValueError: x"]
+
+
 def test_a_part_that_keeps_failing_is_told_of_once_and_again_after_it_worked() -> None:
     again = "board.broken('model', Unavailable('It died.'), again_in_s=60)"
     tried = f"(board.working('model', 'Loading'), {again})"

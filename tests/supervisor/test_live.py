@@ -11,9 +11,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+import pytest
 
+from jan.runner import store
 from tests.fakes import MODEL, FakeUpstream
 from tests.gateways import upstream
+from tests.runner import fake_engine, models
 from tests.serving import DEADLINE_S, JAN, until
 
 __all__ = ["upstream"]
@@ -89,3 +92,30 @@ async def test_a_person_sees_the_start_the_address_and_once_a_key_that_works(
     with again.running(*command):
         await until(lambda: re.search(r"✓ +schema", again.text))
     assert "sk-jan-" not in again.text
+
+
+async def test_a_person_sees_how_much_of_the_weights_is_loaded(home: Path, tmp_path: Path) -> None:
+    fake_engine.write(home)
+    store.add(home, "tiny", models.write(tmp_path / "tiny"))
+    go_on, terminal = tmp_path / "go-on", Terminal()
+    flags = ["--engine", "cpu", "--model", "tiny", f"--engine-args=--load-until {go_on}"]
+
+    with terminal.running(*JAN, "--home", str(home), "serve", "--port", "0", *flags):
+        await until(lambda: re.search(r"model .* Loading weights +━+", terminal.text))
+        go_on.touch()
+        await until(lambda: re.search(r"✓ +model +[\d.]+ s +tiny", terminal.text))
+
+    assert re.search(r"✓ +engine ", terminal.text)
+
+
+async def test_a_person_sees_that_it_is_the_engine_that_can_not_be_had(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("UV_FIND_LINKS", "/nowhere")
+    terminal = Terminal()
+
+    with terminal.running(*JAN, "--home", str(home), "serve", "--port", "0", "--engine", "cpu"):
+        await until(lambda: re.search(r"✗ +engine +`uv pip install` failed: ", terminal.text))
+
+    assert not re.search("✗ +model", terminal.text)
