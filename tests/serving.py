@@ -23,6 +23,8 @@ from jan.process import Child
 DEADLINE_S = 30.0
 """Longer than anything takes that happens at all, on a machine that is busy with other tests."""
 
+SHARED_MEMORY = Path("/dev/shm")
+
 JAN = (sys.executable, "-m", "jan")
 
 
@@ -42,6 +44,8 @@ class Serve:
     lines: list[str]
     family: list[psutil.Process] = field(default_factory=list[psutil.Process])
     """Every process of it that was ever looked at."""
+    memory: set[int] = field(default_factory=set[int])
+    """Shared memory and semaphores that those had, by the numbers of their files."""
 
     @property
     def events(self) -> list[dict[str, Any]]:
@@ -80,8 +84,10 @@ class Serve:
         return []
 
     def look(self) -> None:
-        """Remember every process that there is now."""
-        self.family += [self.process, *self.process.children(recursive=True)]
+        """Remember every process that there is now, and the shared memory that it has."""
+        now = [self.process, *self.process.children(recursive=True)]
+        self.family += now
+        self.memory |= {number for each in now for number in _shared_memory(each.pid)}
 
     async def until_answering(self) -> None:
         """Wait for the gateway alone."""
@@ -106,10 +112,16 @@ class Serve:
             return await self.child.wait()
 
     def left_behind(self) -> list[str]:
-        """Living processes that were seen before or name our home; sockets; locks that are held."""
+        """What there should be no more, as far as it was looked at while it was there.
+
+        Living processes, and those that name our home; sockets; locks that are held, and that of
+        the supervisor in any case; shared memory and semaphores.
+        """
         alive = [f"{each.pid}: {each}" for each in {*self.family} if _is_alive(each)]
         alive += [f"{each.pid}: {each}" for each in psutil.process_iter() if self._is_ours(each)]
         files = [path for path in (self.home / "run").rglob("*") if _is_in_use(path)]
+        files += [path for path in (self.home / "run").glob("serve.lock") if path not in files]
+        files += [path for path in SHARED_MEMORY.iterdir() if _number_of(path) in self.memory]
         return alive + [str(path) for path in files]
 
     def _is_ours(self, candidate: psutil.Process) -> bool:
@@ -138,6 +150,22 @@ def _words(candidate: psutil.Process) -> list[str]:
         return candidate.cmdline()
     except psutil.NoSuchProcess:  # ZombieProcess too
         return []
+
+
+def _shared_memory(pid: int) -> list[int]:
+    """Numbers of files in /dev/shm that it has mapped: names in `maps` may be outdated."""
+    try:
+        maps = Path(f"/proc/{pid}/maps").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return []
+    return [int(line.split()[4]) for line in maps.splitlines() if f" {SHARED_MEMORY}/" in line]
+
+
+def _number_of(path: Path) -> int | None:
+    try:
+        return path.stat().st_ino
+    except OSError:
+        return None
 
 
 def _is_alive(candidate: psutil.Process) -> bool:

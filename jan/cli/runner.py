@@ -23,6 +23,7 @@ def runner(
     import asyncio
 
     from jan.runner import supervise
+    from jan.supervisor import lock
 
     settings = context.loaded(
         model=model,
@@ -32,4 +33,7 @@ def runner(
         engine=engine,
         engine_args=engine_args,
     ).settings
-    asyncio.run(supervise.run(settings, output.say))
+    try:
+        asyncio.run(supervise.run(settings, output.say))
+    finally:
+        lock.tidy(settings.run_dir)

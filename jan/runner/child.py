@@ -25,12 +25,14 @@ GRACE_S = 10.0
 def main() -> None:
     """Serve until told to stop: `child.py FOLDER SCRATCH [vLLM's options]`.
 
-    SCRATCH is a folder for sockets and the like, deleted at the end.
+    SCRATCH is a folder for sockets and the like, deleted at the end. No other has its name.
     """
     folder, scratch, *options = sys.argv[1:]
     here = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120 - before any import
     sys.path[:] = [folder, *(path for path in sys.path if path not in {here, folder})]
     sys.argv[1:] = options
+    # Semaphores of all our processes bear the name of SCRATCH, by which others can tell them.
+    multiprocessing.current_process()._config["semprefix"] = f"/{os.path.basename(scratch)}"  # noqa: PTH119 # pyright: ignore[reportAttributeAccessIssue]
     os.umask(0o077)  # the socket, and what vLLM caches, are for this user alone
     threading.Thread(target=_end_after, args=[os.getppid()], daemon=True).start()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until vLLM sets its own

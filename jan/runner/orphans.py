@@ -1,9 +1,10 @@
-"""Processes that outlived the one that started them: they come to us, and we end them.
+"""What outlives an engine that was killed: processes, which come to us, and semaphores.
 
-Linux only: `PR_SET_CHILD_SUBREAPER` and `/proc`.
+Linux only: `PR_SET_CHILD_SUBREAPER`, `/proc` and `/dev/shm`.
 """
 
 import ctypes
+import glob
 import os
 import signal
 from contextlib import suppress
@@ -11,6 +12,10 @@ from pathlib import Path
 
 PR_SET_CHILD_SUBREAPER = 36
 """Source: https://man7.org/linux/man-pages/man2/PR_SET_CHILD_SUBREAPER.2const.html"""
+
+
+SEMAPHORES = Path("/dev/shm")  # noqa: S108 - where the C library keeps them
+"""Source: https://man7.org/linux/man-pages/man7/sem_overview.7.html"""
 
 
 def adopt() -> None:
@@ -27,6 +32,12 @@ def end() -> None:
         for pid in children:
             with suppress(ChildProcessError):
                 os.waitpid(pid, 0)
+
+
+def remove_semaphores(prefix: str) -> None:
+    """Remove those named so. Who would have is killed with the engine; they outlive both."""
+    for path in SEMAPHORES.glob(f"sem.{glob.escape(prefix)}-*"):
+        path.unlink(missing_ok=True)
 
 
 def _children() -> list[int]:

@@ -38,19 +38,21 @@ async def run(settings: Settings, say: Say) -> None:
         Unavailable: the engine did not start, or died; its last lines are in the hint.
     """
     orphans.adopt()
-    serving = asyncio.create_task(_serve(settings, say))
-    for number in (signal.SIGTERM, signal.SIGINT):
-        # A second one cuts the grace of the engine short.
-        asyncio.get_running_loop().add_signal_handler(number, serving.cancel)
-    try:
-        await serving
-    except asyncio.CancelledError:
-        say("Stopped.")
-    finally:
-        orphans.end()
+    with _scratch() as scratch:
+        serving = asyncio.create_task(_serve(settings, say, scratch))
+        for number in (signal.SIGTERM, signal.SIGINT):
+            # A second one cuts the grace of the engine short.
+            asyncio.get_running_loop().add_signal_handler(number, serving.cancel)
+        try:
+            await serving
+        except asyncio.CancelledError:
+            say("Stopped.")
+        finally:
+            orphans.end()
+            orphans.remove_semaphores(scratch.name)
 
 
-async def _serve(settings: Settings, say: Say) -> None:
+async def _serve(settings: Settings, say: Say, scratch: Path) -> None:
     with ExitStack() as display, _address(settings) as claim:
         report = display.enter_context(progress.shown())
         engine, model = await prepare(settings, report)
@@ -58,7 +60,7 @@ async def _serve(settings: Settings, say: Say) -> None:
             say(model.note)
         report(f"Starting {model.name} on the {engine.variant} engine", None)
         started_s = clock.monotonic_s()
-        with engines.using(engine), _scratch() as scratch:
+        with engines.using(engine):
             async with process.spawn(
                 launch.command(settings, engine, model, scratch),
                 env=launch.environment(settings, engine, scratch),

@@ -1,17 +1,23 @@
 """One supervisor per JAN_HOME: two would start two databases on one data directory.
 
-The kernel frees the lock when its holder dies, however it dies. Children never inherit it.
+The kernel frees the lock when its holder dies, however it dies. Children never inherit it; the file
+of one that was killed is removed by its runner, or else taken over by the next supervisor.
 """
 
 import fcntl
 import os
+import time
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from jan import clock
 from jan.errors import Misconfigured
 
 FILE = "serve.lock"
+WAIT_S = 0.5
+"""For a holder that only tidies up, which takes no time."""
+LOOK_EVERY_S = 0.02
 
 
 @contextmanager
@@ -39,7 +45,21 @@ def hold(run_dir: Path) -> Generator[None]:
         os.close(descriptor)
 
 
+def tidy(run_dir: Path) -> None:
+    """Remove the file that a killed supervisor left. One that is held stays."""
+    path = run_dir / FILE
+    with suppress(OSError):  # there is none, or it is held
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is_still(path, descriptor):
+                path.unlink()
+        finally:
+            os.close(descriptor)
+
+
 def _lock(path: Path) -> int:
+    until_s = clock.monotonic_s() + WAIT_S
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -47,6 +67,9 @@ def _lock(path: Path) -> int:
         except BlockingIOError:
             holder = os.read(descriptor, 32).decode().strip() or "unknown"
             os.close(descriptor)
+            if clock.monotonic_s() < until_s:
+                time.sleep(LOOK_EVERY_S)
+                continue
             raise Misconfigured(
                 f"Another `jan serve` (process {holder}) is running on {path.parent.parent}.",
                 hint="Stop that one, or give this one a folder of its own with --home.",

@@ -12,7 +12,8 @@ ENTRY = """
 import http.server, json, multiprocessing, os, socketserver, subprocess, sys, threading, time
 
 
-def core():
+def core(lock):
+    own = multiprocessing.get_context("spawn").Lock()
     time.sleep(600)
 
 
@@ -41,7 +42,9 @@ def main():
         raise RuntimeError("the weights are upside down")
     if "--hang" in sys.argv:
         time.sleep(600)
-    worker = multiprocessing.get_context("spawn").Process(target=core, daemon=True)
+    spawning = multiprocessing.get_context("spawn")
+    lock = spawning.Lock()
+    worker = spawning.Process(target=core, args=[lock], daemon=True)
     worker.start()
     if "--escape" in sys.argv:
         subprocess.Popen(["sleep", "600"], start_new_session=True)

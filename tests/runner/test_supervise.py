@@ -1,6 +1,7 @@
 """Whatever is killed, nothing of a runner is left. The processes are real, their vLLM is not."""
 
 import http.server
+import multiprocessing
 import re
 import signal
 import socket
@@ -10,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from multiprocessing.synchronize import Lock
 from pathlib import Path
 
 import httpx
@@ -92,6 +94,11 @@ class Healthy(http.server.BaseHTTPRequestHandler):
         """Say nothing."""
 
 
+def semaphores(prefix: str) -> list[Path]:
+    """Those named so."""
+    return list(Path("/dev/shm").glob(f"sem.{prefix}-*"))
+
+
 def assert_all_gone(processes: list[psutil.Process]) -> None:
     """None of them lives on; a zombie that its reaper has not got to yet counts as gone."""
     _, alive = psutil.wait_procs(processes, timeout=DEADLINE_S)
@@ -166,6 +173,23 @@ def test_a_runner_ends_with_its_engine_and_says_why(
     assert runner.returncode == 1
     assert "error: The engine " in said
     assert_all_gone(family)
+
+
+def test_the_semaphores_of_a_killed_engine_are_removed(start: Start, tmp_path: Path) -> None:
+    others = Lock(ctx=multiprocessing.get_context("spawn"))
+    runner = start()
+    lines_until(runner, "Serving")
+    (scratch,) = (tmp_path / "scratch").iterdir()
+    family = fake_engine.family(runner.pid)
+    wait_for(lambda: len(semaphores(scratch.name)) == 2)  # one made by each process
+
+    for each in reversed(family[1:]):  # who would have removed them too
+        each.kill()
+
+    assert runner.wait(DEADLINE_S) == 1
+    assert semaphores(scratch.name) == []
+    assert len(semaphores("mp")) >= 1
+    del others
 
 
 def test_an_engine_that_does_not_start_is_explained(start: Start) -> None:

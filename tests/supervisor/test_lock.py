@@ -1,7 +1,9 @@
 """Two supervisors never share a home."""
 
+import fcntl
 import multiprocessing
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -40,6 +42,31 @@ def test_a_killed_holder_holds_it_no_longer(tmp_path: Path) -> None:
 
     with lock.hold(tmp_path):
         pass
+
+
+def test_what_a_killed_holder_left_is_tidied_and_what_is_held_is_not(tmp_path: Path) -> None:
+    lock.tidy(tmp_path)
+    (tmp_path / lock.FILE).write_text("4194304\n")
+
+    lock.tidy(tmp_path)
+
+    assert list(tmp_path.iterdir()) == []
+    with lock.hold(tmp_path):
+        lock.tidy(tmp_path)
+        assert (tmp_path / lock.FILE).read_text() == f"{os.getpid()}\n"
+
+
+def test_who_only_tidies_is_in_nobodys_way(tmp_path: Path) -> None:
+    (tmp_path / lock.FILE).touch()
+    with (tmp_path / lock.FILE).open() as tidying:
+        fcntl.flock(tidying, fcntl.LOCK_EX)
+        timer = threading.Timer(lock.WAIT_S / 5, tidying.close)
+        timer.start()
+
+        with lock.hold(tmp_path):
+            pass
+
+        timer.join()
 
 
 def test_a_folder_that_cannot_be_written_is_explained(tmp_path: Path) -> None:
