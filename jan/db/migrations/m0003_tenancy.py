@@ -46,6 +46,10 @@ UP = (
     )
     """,
     "CREATE INDEX organization_member_user_id ON organization_member (user_id)",
+    """
+    CREATE INDEX organization_member_created_at
+    ON organization_member (organization_id, created_at, user_id)
+    """,
     # A person's own project stands outside of all organizations.
     """
     CREATE TABLE project (
@@ -61,6 +65,10 @@ UP = (
     )
     """,
     "CREATE INDEX project_organization_id ON project (organization_id, created_at, id)",
+    """
+    CREATE INDEX project_active ON project (organization_id, created_at, id)
+    WHERE archived_at IS NULL
+    """,
     # Whoever leaves the organization leaves its projects.
     """
     CREATE TABLE project_member (
@@ -77,6 +85,7 @@ UP = (
     )
     """,
     "CREATE INDEX project_member_user_id ON project_member (user_id)",
+    "CREATE INDEX project_member_created_at ON project_member (project_id, created_at, user_id)",
     """
     CREATE TABLE service_account (
         id varchar(40) PRIMARY KEY,

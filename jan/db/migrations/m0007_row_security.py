@@ -38,14 +38,23 @@ VISIBLE = {
 }
 """What a tenant sees, by table."""
 
-UP = tuple(
-    statement
-    for table, condition in VISIBLE.items()
-    for statement in (
-        f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY",
-        f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY",
-        f"CREATE POLICY {table}_tenant ON {table} USING ({SYSTEM} OR {condition})",
-    )
+UP = (
+    *(
+        statement
+        for table, condition in VISIBLE.items()
+        for statement in (
+            f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY",
+            f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY",
+            f"CREATE POLICY {table}_tenant ON {table} USING ({SYSTEM} OR {condition})",
+        )
+    ),
+    # People list the organizations that they are in, whichever of them they act in.
+    f"""
+    CREATE POLICY organization_joined ON organization FOR SELECT USING (EXISTS (
+        SELECT FROM organization_member AS m
+        WHERE m.organization_id = organization.id AND m.user_id {USER}
+    ))
+    """,
 )
 
 forwards = Migration(ID, UP, __doc__)
