@@ -9,6 +9,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import anyio
 import asyncpg
 import pytest
 
@@ -125,6 +126,13 @@ async def locking(database: Database, statement: str) -> AsyncGenerator[Any]:
         await connection.execute("SET LOCAL jan.scope = 'system'")
         await connection.execute(statement)
         yield connection
+
+
+async def until_blocked(connection: Any, count: int = 1) -> None:
+    """Wait until others stand in line for locks, such as those that `locking` holds."""
+    with anyio.fail_after(5):
+        while await connection.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted") < count:
+            await anyio.sleep(0.005)
 
 
 @pytest.fixture

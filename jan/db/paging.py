@@ -15,18 +15,20 @@ async def fetch(  # noqa: PLR0913 - as many as a list has sides
     *,
     alias: str,
     instant: str = "created_at",
+    identity: str = "id",
 ) -> list[Any]:
     """Read one row more than a page has, in the order of `wanted.reads_up`.
 
-    `select` is a query with a WHERE and no ORDER BY, in which `alias` names the table with the id;
-    `instant` is the column that orders it.
+    `select` is a query with a WHERE and no ORDER BY, in which `alias` names the table whose columns
+    `instant` and `identity` order it. What it returns has the one under its own name, and the other
+    as `id`.
 
     Raises:
         InvalidRequest: the cursor is none of the list's ids.
     """
     condition = ""
     values = list(parameters)
-    key = f"({alias}.{instant}, {alias}.id)"
+    key = f"({alias}.{instant}, {alias}.{identity})"
     if wanted.cursor is not None:
         # Within the same list: a foreign id is no cursor.
         found = await connection.fetchrow(
@@ -45,7 +47,8 @@ async def fetch(  # noqa: PLR0913 - as many as a list has sides
         values += [found[instant], found["id"]]
     direction = "ASC" if wanted.reads_up else "DESC"
     return await connection.fetch(
-        f"{select}{condition} ORDER BY {alias}.{instant} {direction}, {alias}.id {direction}"
+        f"{select}{condition}"
+        f" ORDER BY {alias}.{instant} {direction}, {alias}.{identity} {direction}"
         f" LIMIT {wanted.limit + 1}",
         *values,
     )

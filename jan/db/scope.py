@@ -33,6 +33,8 @@ class _Tenant:
 
 SYSTEM = _Tenant("system")
 
+UNSTORABLE = "The request holds text or numbers that can't be stored."
+
 
 @dataclass(frozen=True, slots=True)
 class _Open:
@@ -58,7 +60,7 @@ async def of(caller: Caller) -> AsyncGenerator[PoolConnectionProxy]:
         async with _transaction(_tenant(caller)) as connection:
             yield connection
     except asyncpg.DataError as error:
-        raise InvalidRequest("The request holds text or numbers that can't be stored.") from error
+        raise InvalidRequest(UNSTORABLE) from error
 
 
 @asynccontextmanager
@@ -77,11 +79,26 @@ async def reading(caller: Caller) -> AsyncGenerator[PoolConnectionProxy]:
 async def system() -> AsyncGenerator[PoolConnectionProxy]:
     """Do all of the block or none, seeing every row.
 
-    For what runs before there is a caller, for background work, and for whoever administers all
-    organizations, once that is known. Raises as `of`.
+    For what runs before there is a caller, and for background work.
+
+    Raises:
+        DatabaseUnavailable: as `Database.transaction`.
     """
     async with _transaction(SYSTEM) as connection:
         yield connection
+
+
+@asynccontextmanager
+async def of_all() -> AsyncGenerator[PoolConnectionProxy]:
+    """Do all of the block or none, seeing every row, as whoever administers all of it asked to.
+
+    That they do is known by now. Raises as `of`.
+    """
+    try:
+        async with _transaction(SYSTEM) as connection:
+            yield connection
+    except asyncpg.DataError as error:
+        raise InvalidRequest(UNSTORABLE) from error
 
 
 @asynccontextmanager

@@ -9,6 +9,7 @@ import pytest
 from jan.caller import Caller
 from jan.db import scope
 from jan.db.engine import Database, connect
+from jan.errors import InvalidRequest
 from jan.keys import service as keys
 from jan.keys.schemas import KeyCreate
 from tests.conftest import execute, fetch
@@ -46,6 +47,33 @@ async def test_a_query_outside_of_a_scope_sees_nothing(
 
     assert await database.pool.fetchval(COUNT) == 0
     assert [tuple(row) for row in await fetch(COUNT)] == [(1,)]
+
+
+async def test_people_see_the_organizations_that_they_are_in_and_write_into_one(
+    operator: Caller, stranger: Caller
+) -> None:
+    await execute("INSERT INTO users (id, email) VALUES ('user_1', 'a@example.com')")
+    await execute("INSERT INTO organization (id, name) VALUES ('org_third', 'Third')")
+    for organization_id in (operator.organization_id, "org_other"):
+        await execute(
+            "INSERT INTO organization_member (organization_id, user_id, role)"
+            " VALUES ($1, 'user_1', 'owner')",
+            organization_id,
+        )
+
+    async with scope.of(replace(stranger, user_id="user_1")) as connection:
+        seen = await connection.fetch("SELECT id FROM organization")
+        changed = await connection.fetch("UPDATE organization SET name = 'x' RETURNING id")
+
+    assert {row["id"] for row in seen} == {operator.organization_id, "org_other"}
+    assert [row["id"] for row in changed] == ["org_other"]
+
+
+async def test_what_can_not_be_stored_is_refused_in_words(operator: Caller) -> None:
+    for block in (scope.of(operator), scope.of_all()):
+        with pytest.raises(InvalidRequest):
+            async with block as connection:
+                await connection.fetch("SELECT $1::text", "a\0b")
 
 
 async def test_a_tenant_can_not_write_into_another(operator: Caller, stranger: Caller) -> None:
