@@ -4,11 +4,12 @@ from typing import Any
 
 import structlog
 from litestar import Request, Response
-from litestar.exceptions import HTTPException, ValidationException
+from litestar.exceptions import HTTPException
 
 from jan import telemetry
 from jan.chat.dialect import spoken_at
-from jan.errors import InvalidRequest, JanError, MethodNotAllowed, NotFound, Unauthorized
+from jan.errors import JanError, MethodNotAllowed, NotFound, Unauthorized
+from jan.gateway import validation
 
 log = structlog.get_logger("jan.gateway")
 
@@ -24,14 +25,10 @@ def as_jan_error(error: Exception, *, method: str, path: str) -> JanError:
             return NotFound(f"There is no `{path}` here.")
         if error.status_code == MethodNotAllowed.status:
             return MethodNotAllowed(f"`{path}` does not take {method}.")
-        return InvalidRequest(error.detail, param=_param(error))
+        return validation.refusal(error)
+    if validation.is_bottomless(error):
+        return validation.bottomless()
     return JanError("Something went wrong in the server. It has been logged with the request's id.")
-
-
-def _param(error: HTTPException) -> str | None:
-    if isinstance(error, ValidationException) and isinstance(error.extra, list) and error.extra:
-        return error.extra[0].get("key")
-    return None
 
 
 def answer(
