@@ -11,16 +11,18 @@ from typing import Any
 import anyio
 import httpx
 import pytest
+from argon2.profiles import CHEAPEST
 
 from jan import permissions
 from jan.auth.cache import Credential
+from jan.auth.passwords import Passwords
 from jan.caller import Caller
 from jan.chat.relay import Relay
 from jan.errors import DatabaseUnavailable, Unauthorized
 from jan.gateway import server as gateway_server
 from jan.gateway.app import create_app
 from jan.gateway.front import Front
-from jan.gateway.parts import Parts
+from jan.gateway.parts import Credentials, Parts
 from jan.inference.catalog import Catalog
 from jan.inference.client import Client
 from jan.inference.upstream import Upstream
@@ -30,6 +32,10 @@ from tests.fakes import FakeUpstream, fake_upstream
 
 KEY = "sk-jan-good"
 """The one key that works."""
+KEY_SECRET = "s" * 32
+"""What keys are digested with."""
+PASSWORDS = Passwords(CHEAPEST)
+"""As weak as can be: tests hash many."""
 DEADLINE_S = 5
 
 
@@ -96,9 +102,10 @@ async def serving(front: Front) -> AsyncGenerator[tuple[str, gateway_server.Serv
 
 
 @asynccontextmanager
-async def running_gateway(
+async def running_gateway(  # noqa: PLR0913 - as many as a gateway has sides
     upstream_url: str,
     *,
+    credentials: Credentials | None = None,
     heartbeat_s: float = 15,
     max_body_bytes: int = 1_000_000,
     allowed_origins: tuple[str, ...] = (),
@@ -121,7 +128,9 @@ async def running_gateway(
 
     front = create_app(
         Parts(
-            credentials=OneKey(),
+            credentials=credentials or OneKey(),
+            key_secret=KEY_SECRET,
+            passwords=PASSWORDS,
             catalog=catalog,
             relay=relay,
             checks={"database": ping},

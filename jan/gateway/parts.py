@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from jan.auth.cache import Credential
+from jan.auth.passwords import Passwords
 from jan.caller import Caller
 from jan.chat.relay import Relay
 from jan.inference.catalog import Catalog
@@ -32,6 +33,9 @@ class Parts:
     """Everything that an app needs of the process around it."""
 
     credentials: Credentials
+    key_secret: str
+    """What API keys are digested with."""
+    passwords: Passwords
     catalog: Catalog
     relay: Relay
     checks: Mapping[str, Check]

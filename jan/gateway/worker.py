@@ -11,6 +11,7 @@ import structlog
 
 from jan import keyring, telemetry
 from jan.auth.cache import CredentialCache
+from jan.auth.passwords import Passwords
 from jan.auth.tokens import AccessTokens
 from jan.chat.relay import Relay
 from jan.db import dsn, engine, migrate
@@ -64,6 +65,8 @@ async def run(loaded: Loaded, listener: socket.socket) -> None:
         front = create_app(
             Parts(
                 credentials=credentials,
+                key_secret=secrets.api_key_secret,
+                passwords=Passwords(),
                 catalog=catalog,
                 relay=relay,
                 checks={
