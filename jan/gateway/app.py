@@ -1,7 +1,11 @@
 """The app: all routes, what stands before them, and how errors are shown, in one place."""
 
+from collections.abc import Sequence
+
 from litestar import Litestar, Router
 
+from jan.auth import passwords
+from jan.auth.passwords import Passwords
 from jan.chat import routes as chat
 from jan.clients import Proxies
 from jan.gateway import probes, render
@@ -10,13 +14,30 @@ from jan.gateway.front import Front
 from jan.gateway.origins import Origins
 from jan.gateway.parts import Parts
 from jan.models import routes as models
+from jan.users import routes as users
+
+
+def administration(key_secret: str, chosen: Passwords) -> Sequence[Router]:
+    """Make the routes of the administration."""
+
+    async def hash_password(password: str, email: str) -> str:
+        passwords.check(password, email=email)
+        return await chosen.hash(password)
+
+    return [
+        users.router(hash_password),
+    ]
 
 
 def create_app(parts: Parts) -> Front:
     """Make the app that the server runs."""
     keyed = Router(
         "/",
-        route_handlers=[*chat.handlers(parts.relay), models.router(parts.catalog)],
+        route_handlers=[
+            *chat.handlers(parts.relay),
+            models.router(parts.catalog),
+            *administration(parts.key_secret, parts.passwords),
+        ],
         # A function, because Litestar copies everything else deeply: there is one cache of them.
         middleware=[lambda app: Authenticate(app, parts.credentials)],
     )

@@ -13,13 +13,18 @@ MAX_LENGTH = 254
 _ADDRESS = re.compile(r"[^@\s\x00-\x1f<>,;:\"()\\\[\]]{1,64}@[^@\s\x00-\x1f<>,;:\"()\\\[\]]+")
 
 
+def folded(address: str) -> str:
+    """Write a text as an address would be stored, for a look-up: what is none is not found."""
+    return address.strip().lower()
+
+
 def normal(address: str) -> str:
     """Write an address as it is stored: in lower case, without space around it.
 
     Raises:
         InvalidRequest: it is none.
     """
-    found = address.strip().lower()
+    found = folded(address)
     is_text = found.isprintable() and len(found.encode(errors="replace")) <= MAX_LENGTH
     if not is_text or not _ADDRESS.fullmatch(found):
         raise InvalidRequest("This is no e-mail address.", param="email")
