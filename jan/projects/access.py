@@ -16,6 +16,8 @@ SELECT p.id, p.organization_id, p.owner_user_id, p.name, p.created_at, p.archive
 FROM project AS p LEFT JOIN project_member AS m ON m.project_id = p.id AND m.user_id = $3
 WHERE p.id = $1 AND (p.organization_id = $2 OR p.owner_user_id = $3)
 """
+FIND_TO_CHANGE = FIND + " FOR NO KEY UPDATE OF p"
+"""Changes within one project wait for one another: nothing gets into one that is being archived."""
 DEFAULT = """
 SELECT id FROM project WHERE organization_id = $1 AND archived_at IS NULL
 ORDER BY created_at, id LIMIT 1
@@ -47,7 +49,10 @@ async def within(
         Conflict: something is to change in it (`is_changed`), and it is archived.
     """
     async with scope.of(caller) as connection:
-        row = await connection.fetchrow(FIND, project_id, caller.organization_id, caller.user_id)
+        row = await connection.fetchrow(
+            FIND_TO_CHANGE if is_changed else FIND,
+            *(project_id, caller.organization_id, caller.user_id),
+        )
         held = granted(
             caller,
             organization_id=row and row["organization_id"],
@@ -94,3 +99,14 @@ async def default(caller: Caller) -> str:
     if found is None:
         raise NotFound("The organization has no project that can be used.")
     return found
+
+
+def require_shared(place: Place) -> str:
+    """Tell a project's organization, of which a person's own project has none.
+
+    Raises:
+        Conflict: it is somebody's own, where nobody else comes in, and which stays as it is.
+    """
+    if place.organization_id is None:
+        raise Conflict("Your own project can't be renamed, archived or shared.")
+    return place.organization_id
