@@ -14,6 +14,7 @@ from jan.gateway.front import Front
 from jan.gateway.origins import Origins
 from jan.gateway.parts import Parts
 from jan.models import routes as models
+from jan.organization import routes as organization
 from jan.projects import routes as projects
 from jan.users import routes as users
 
@@ -27,6 +28,7 @@ def administration(key_secret: str, chosen: Passwords) -> Sequence[Router]:
 
     return [
         users.router(hash_password),
+        *organization.routers(),
         projects.router(),
     ]
 
