@@ -13,6 +13,7 @@ from jan.gateway.authenticate import Authenticate
 from jan.gateway.front import Front
 from jan.gateway.origins import Origins
 from jan.gateway.parts import Parts
+from jan.keys import account_routes
 from jan.models import routes as models
 from jan.organization import routes as organization
 from jan.projects import routes as projects
@@ -30,6 +31,7 @@ def administration(key_secret: str, chosen: Passwords) -> Sequence[Router]:
         users.router(hash_password),
         *organization.routers(),
         projects.router(),
+        account_routes.router(key_secret),
     ]
 
 
