@@ -6,9 +6,10 @@ Who can open the database is the operator; the organization is the one that the 
 
 from typing import Any, cast
 
-from litestar import Litestar
+from litestar import Litestar, Router
 from litestar.types import ASGIApp, Receive, Scope, Send
 
+from jan.auth.passwords import Passwords
 from jan.gateway import render
 from jan.gateway.app import administration
 from jan.keyring import Keyring
@@ -19,10 +20,11 @@ from jan.telemetry import Exchange
 AGENT = "jan command"
 
 
-def create_app(settings: Settings, secrets: Keyring) -> ASGIApp:
+def create_app(_: Settings, secrets: Keyring) -> ASGIApp:
     """Make the app. A database has to be open while it is used."""
     app = Litestar(
-        administration(settings, secrets),
+        # In one router: Litestar answers OPTIONS by itself, once for a path of the app's own.
+        [Router("/", route_handlers=administration(secrets.api_key_secret, Passwords()))],
         middleware=[_Operator],
         exception_handlers={Exception: render.handle},
         logging_config=None,

@@ -21,7 +21,7 @@ from jan.users import routes as users
 
 
 def administration(key_secret: str, chosen: Passwords) -> Sequence[Router]:
-    """Make the routes of the administration."""
+    """Make the routes of the administration, which commands use in their own process, too."""
 
     async def hash_password(password: str, email: str) -> str:
         passwords.check(password, email=email)
