@@ -11,7 +11,9 @@ from pydantic_core import PydanticUndefined
 
 from jan import errors
 from jan.issuers import OidcProvider
-from jan.settings import ALIASES, Settings, shown
+from jan.settings import Settings
+from jan.sources import ALIASES
+from jan.values import shown
 
 DOCS = Path(__file__).parent
 
@@ -49,7 +51,7 @@ part of addresses:
 issuer = "https://login.example.com/realms/corp"
 client_id = "jan"
 client_secret = "..."
-redirect_url = "https://jan.example.com/v1/auth/corp/callback"
+redirect_url = "https://jan.example.com/v1/auth/oidc/corp/callback"
 allowed_domains = ["example.com"]
 ```
 

@@ -3,10 +3,13 @@
     JanError
     ├── InvalidRequest        400  the request itself is wrong
     │   ├── InvalidJSON       400
+    │   ├── InvalidCode       400
     │   ├── BodyTooLarge      413
     │   └── HeadersTooLarge   431
     ├── Unauthorized          401  no credential, or one that does not work
     │   ├── TokenExpired      401
+    │   ├── SessionEnded      401
+    │   ├── WrongPassword     401
     │   └── SignInFailed      401
     ├── Forbidden             403  a credential that may not do this
     ├── NotFound              404  missing, or not the caller's: the two look alike
@@ -73,6 +76,12 @@ class InvalidJSON(InvalidRequest):
     code = "invalid_json"
 
 
+class InvalidCode(InvalidRequest):
+    """The code of a link is none, was used before, or is too old: ask for a new link."""
+
+    code = "invalid_code"
+
+
 class BodyTooLarge(InvalidRequest):
     """The body is longer than `max_body_bytes`."""
 
@@ -99,6 +108,18 @@ class TokenExpired(Unauthorized):
     """The access token's 15 minutes are over: get a new one with the refresh token."""
 
     code = "token_expired"
+
+
+class SessionEnded(Unauthorized):
+    """No refresh token was sent, or one that does not work (any more): sign in again."""
+
+    code = "session_ended"
+
+
+class WrongPassword(Unauthorized):
+    """The e-mail address or the password is wrong; which of them is not told."""
+
+    code = "invalid_credentials"
 
 
 class SignInFailed(Unauthorized):

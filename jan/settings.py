@@ -1,21 +1,17 @@
 """Every setting of Jan: its type, bound, default and what it does; and where a value came from.
 
 Precedence: command-line flags > environment (`JAN_*`) > `jan.toml` > defaults. Unknown names are
-refused, with the nearest known one. Nothing else in Jan reads the environment; what is meant for
-programs that Jan starts is handed on by `inherited`.
+refused, with the nearest known one.
 
 `jan.toml` is looked for in `--config`/`JAN_CONFIG`, then the working directory, then JAN_HOME.
 """
 
-import difflib
 import os
-import tomllib
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from pydantic import (
     AfterValidator,
@@ -29,32 +25,8 @@ from pydantic import (
     field_validator,
 )
 
-from jan import issuers, trust, values
+from jan import issuers, sources, trust, values
 from jan.errors import Misconfigured
-
-ALIASES = {
-    "DB_POSTGRESQL_WRITE_DSN": "database_url",
-    "DB_POSTGRESQL_READ1_DSN": "database_read_urls",
-    "JWT_SECRET": "jwt_secret",
-    "APIKEY_SECRET": "api_key_secret",
-    "ALLOWED_CORS_HOSTS": "allowed_origins",
-    "OAUTH2_GOOGLE_CLIENT_ID": "oauth2_google_client_id",
-    "OAUTH2_GOOGLE_CLIENT_SECRET": "oauth2_google_client_secret",
-    "OAUTH2_GOOGLE_REDIRECT_URL": "oauth2_google_redirect_url",
-    "SMTP_HOST": "smtp_host",
-    "SMTP_PORT": "smtp_port",
-    "SMTP_USERNAME": "smtp_username",
-    "SMTP_PASSWORD": "smtp_password",
-    "SMTP_SENDER_EMAIL": "smtp_sender_email",
-}
-"""Jan Server's names for the same settings. `JAN_*` wins where both are set."""
-
-NOT_SETTINGS = frozenset({"JAN_CONFIG", "JAN_VERSION"})
-"""Variables of ours that say where to look rather than how to behave."""
-
-NEVER_EMPTY = frozenset({"jwt_secret", "api_key_secret"})
-"""An empty variable is how shells and Kubernetes say "unset". For these that would silently replace
-what the operator meant to configure with a secret of our own."""
 
 
 def default_home() -> Path:
@@ -91,6 +63,9 @@ class Settings(BaseModel):
     ] = ()
     """Addresses or networks of the proxies before Jan, such as `10.0.0.0/8`. Only these are
     believed what `X-Forwarded-For` and `X-Forwarded-Proto` say of the client."""
+    public_url: Annotated[str | None, AfterValidator(values.site)] = None
+    """Where people reach Jan, such as `https://jan.example.com`: links in mails begin with it. Not
+    set: `host` and `port`, as seen from this machine."""
     log_format: Literal["auto", "console", "json"] = "auto"
     """How log lines look. `auto` is `console` on a terminal and `json` elsewhere."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -163,6 +138,10 @@ class Settings(BaseModel):
     """How mail is encrypted. `auto` is `tls` on port 465 and `starttls` on others; neither goes on
     in clear. `none` is for a relay nearby, and refused where there is a password."""
 
+    invite_redirect_url: Annotated[str | None, AfterValidator(values.page)] = None
+    """Page of another site to accept invites on; it gets the code as `?code=`, and posts it to
+    `/v1/organization/invites/verification`. Not set: Jan's own page."""
+
     jwt_secret: values.Secret = None
     """Key that signs sign-in tokens. Not set: made once and kept in `secrets.toml`."""
     api_key_secret: values.Secret = None
@@ -171,6 +150,17 @@ class Settings(BaseModel):
         tuple[values.LongSecret, ...], BeforeValidator(values.split)
     ] = ()
     """What `jwt_secret` was before: tokens signed with one of these are good until they expire."""
+
+    organization_admin_emails: Annotated[
+        tuple[str, ...], BeforeValidator(values.split), AfterValidator(values.addresses)
+    ] = ()
+    """People who own the default organization, and with it all of Jan. At each start they are made
+    its owners, and registered if nobody knows them."""
+    registration: Literal["invited", "open"] = "invited"
+    """Who may come in. `invited`: who was invited, or signs in at a provider with
+    `allowed_domains`. `open`: also whoever else can sign in at a provider."""
+    guest_login: bool = False
+    """Whether anybody may come in as a guest, with a project of their own and nothing else."""
 
     oauth2_google_client_id: issuers.ClientId | None = None
     """What Google calls this Jan. Set: people can sign in with Google."""
@@ -183,7 +173,7 @@ class Settings(BaseModel):
     ] = None
     """Where Google sends people back to, as it is registered there."""
     oauth2_google_allowed_domains: Annotated[issuers.Domains, BeforeValidator(values.split)] = ()
-    """Google Workspace domains whose accounts may sign in. Empty: all of Google's accounts."""
+    """Google Workspace domains whose accounts may sign in. Empty: see `registration`."""
     oidc_providers: issuers.Providers = {}
     """Other OpenID providers to sign in with, each a table under its name."""
 
@@ -226,6 +216,13 @@ class Settings(BaseModel):
         return {issuers.GOOGLE: google, **self.oidc_providers}
 
     @property
+    def url(self) -> str:
+        """Where people reach Jan, without a slash at the end."""
+        local = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104
+        host = f"[{local}]" if ":" in local else local
+        return self.public_url or f"http://{host}:{self.port}"
+
+    @property
     def upstream_url(self) -> str:
         """Base URL of the model server, without `/v1`."""
         return self.inference_model_url or self.runner_url
@@ -260,11 +257,13 @@ class Loaded:
         child = dict(os.environ)
         for name, origin in self.origins.items():
             if origin == "flag":
-                child[_variable(name)] = _as_text(getattr(self.settings, name))
+                child[sources.variable(name)] = values.as_text(getattr(self.settings, name))
         if self.config_path is not None:
             child["JAN_CONFIG"] = str(self.config_path)
         child["JAN_HOME"] = str(self.settings.home)
-        child.update({_variable(name): _as_text(value) for name, value in changes.items()})
+        child.update(
+            {sources.variable(name): values.as_text(value) for name, value in changes.items()}
+        )
         return child
 
 
@@ -281,122 +280,23 @@ def load(
     """
     environ = os.environ if environ is None else environ
     said = {name: value for name, value in (flags or {}).items() if value is not None}
-    from_environment, variables = _read_environment(environ)
+    from_environment, variables = sources.read_environment(environ, Settings.model_fields)
     home = Path(said.get("home") or from_environment.get("home") or default_home())
-    path = _find_config(config or _path(environ.get("JAN_CONFIG")), home)
-    from_file = _read_file(path) if path else {}
+    named = environ.get("JAN_CONFIG")
+    path = sources.find_file(config or (Path(named).expanduser() if named else None), home)
+    from_file = sources.read_file(path, Settings.model_fields) if path else {}
 
-    values = {**from_file, **from_environment, **said}
-    values["home"] = home.expanduser().absolute()
+    found = {**from_file, **from_environment, **said}
+    found["home"] = home.expanduser().absolute()
     origins = dict.fromkeys(Settings.model_fields, "default")
     origins.update(dict.fromkeys(from_file, str(path)))
     origins.update({name: f"environment ({variables[name]})" for name in from_environment})
     origins.update(dict.fromkeys(said, "flag"))
     try:
-        settings = Settings.model_validate(values)
+        settings = Settings.model_validate(found)
     except ValidationError as error:
         raise Misconfigured(_explain(error, origins)) from None
     return Loaded(settings, origins, path)
-
-
-def inherited(environ: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The environment for programs of others: ours, without any setting or secret of Jan's."""
-    environ = os.environ if environ is None else environ
-    return {
-        name: value
-        for name, value in environ.items()
-        if not name.startswith("JAN_") and name not in ALIASES
-    }
-
-
-def shown(value: object) -> str:
-    """A setting's value for a person's eyes: secrets and passwords are never in it."""
-    if isinstance(value, SecretStr):
-        return _redact(value.get_secret_value())
-    if isinstance(value, tuple):
-        return ", ".join(shown(part) for part in value)
-    if isinstance(value, dict):
-        return issuers.shown(value) if value else ""
-    return "" if value is None else str(value)
-
-
-def _redact(secret: str) -> str:
-    try:
-        parts = urlsplit(secret)
-        if parts.scheme and parts.hostname:
-            port = f":{parts.port}" if parts.port else ""
-            user = f"{parts.username}:***@" if parts.username else ""
-            return f"{parts.scheme}://{user}{parts.hostname}{port}{parts.path}"
-    except ValueError:
-        pass
-    return "***"
-
-
-def _variable(name: str) -> str:
-    return f"JAN_{name.upper()}"
-
-
-def _as_text(value: object) -> str:
-    if isinstance(value, SecretStr):
-        return value.get_secret_value()
-    if isinstance(value, tuple):
-        return ",".join(_as_text(part) for part in value)
-    if isinstance(value, dict):
-        return issuers.in_clear(value)
-    return str(value)
-
-
-def _path(value: str | None) -> Path | None:
-    return Path(value).expanduser() if value else None
-
-
-def _read_environment(environ: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
-    """Values by setting, and the variable that each came from."""
-    known = {_variable(name): name for name in Settings.model_fields}
-    values: dict[str, Any] = {}
-    variables: dict[str, str] = {}
-    for variable, name in {**ALIASES, **known}.items():  # JAN_* last: it wins
-        value = environ.get(variable)
-        if value is None or (value == "" and name not in NEVER_EMPTY):
-            continue
-        values[name], variables[name] = value, variable
-    for variable in environ:
-        if variable.startswith("JAN_") and variable not in known and variable not in NOT_SETTINGS:
-            raise Misconfigured(
-                f"Unknown variable {variable} in the environment.{_nearest(variable, known)}"
-            )
-    return values, variables
-
-
-def _find_config(named: Path | None, home: Path) -> Path | None:
-    if named is not None:
-        if not named.is_file():
-            raise Misconfigured(f"There is no configuration file {named}.")
-        return named.absolute()
-    for folder in (Path.cwd(), home):
-        with suppress(PermissionError):  # whoever needs the folder says so better
-            if (folder / "jan.toml").is_file():
-                return (folder / "jan.toml").absolute()
-    return None
-
-
-def _read_file(path: Path) -> dict[str, Any]:
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise Misconfigured(f"Can't read {path}: {error}") from None
-    for name in content:
-        if name == "home":
-            raise Misconfigured(f"`home` can't be set in {path}: it says where to look for it.")
-        if name not in Settings.model_fields:
-            near = _nearest(name, Settings.model_fields)
-            raise Misconfigured(f"Unknown setting `{name}` in {path}.{near}")
-    return content
-
-
-def _nearest(name: str, known: Mapping[str, Any]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    return f" Did you mean `{close[0]}`?" if close else ""
 
 
 def _explain(error: ValidationError, origins: Mapping[str, str]) -> str:

@@ -1,4 +1,4 @@
-"""What a setting's value may be: types with their checks, in words for who set it."""
+"""What a setting's value may be, in words for who set it; and how one is written for all eyes."""
 
 import re
 import shlex
@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, SecretStr, ValidationInfo
 
-from jan import trust
+from jan import issuers, trust
 
 MIN_SECRET_BYTES = 32
 """HMAC-SHA256 wants a key as long as its output (RFC 2104, section 3; RFC 7518, section 3.2)."""
@@ -85,6 +85,36 @@ def absolute(path: Path | None) -> Path | None:
     return path and path.expanduser().absolute()
 
 
+def site(value: str | None) -> str | None:
+    """Take an address at whose root Jan is."""
+    if value is None:
+        return None
+    parts = urlsplit(value)
+    is_site = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    if not is_site or parts.path.strip("/") or parts.query or parts.fragment or "@" in parts.netloc:
+        raise ValueError("must be an address without a path, such as https://jan.example.com")
+    return f"{parts.scheme}://{parts.netloc.lower()}"
+
+
+def addresses(value: tuple[str, ...]) -> tuple[str, ...]:
+    """Take e-mail addresses, without names."""
+    for address in value:
+        if not ADDRESS.fullmatch(address):
+            raise ValueError(f"`{address}` is no e-mail address")
+    return tuple(address.lower() for address in value)
+
+
+def page(value: str | None) -> str | None:
+    """Take the address of a web page, to which a parameter is added."""
+    if value is None:
+        return None
+    parts = urlsplit(value)
+    is_page = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    if not is_page or parts.fragment or "@" in parts.netloc or not value.isprintable():
+        raise ValueError("must be an address such as https://app.example.com/invite")
+    return value
+
+
 def mailbox(value: str | None) -> str | None:
     """Take `jan@example.com` or `Jan <jan@example.com>`: one sender, on one line."""
     if value is not None:
@@ -99,3 +129,37 @@ Secret = Annotated[SecretStr | None, AfterValidator(_long_enough)]
 TrustedNetwork = Annotated[trust.Network, BeforeValidator(trust.network)]
 LongSecret = Annotated[SecretStr, AfterValidator(_long_enough)]
 Address = Annotated[SecretStr, AfterValidator(_postgres_address)]
+
+
+def shown(value: object) -> str:
+    """A setting's value for a person's eyes: secrets and passwords are never in it."""
+    if isinstance(value, SecretStr):
+        return _redact(value.get_secret_value())
+    if isinstance(value, tuple):
+        return ", ".join(shown(part) for part in value)
+    if isinstance(value, dict):
+        return issuers.shown(value) if value else ""
+    return "" if value is None else str(value)
+
+
+def _redact(secret: str) -> str:
+    try:
+        parts = urlsplit(secret)
+        if parts.scheme and parts.hostname:
+            port = f":{parts.port}" if parts.port else ""
+            user = f"{parts.username}:***@" if parts.username else ""
+            return f"{parts.scheme}://{user}{parts.hostname}{port}{parts.path}"
+    except ValueError:
+        pass
+    return "***"
+
+
+def as_text(value: object) -> str:
+    """Write a value as the environment has it, secrets included."""
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    if isinstance(value, tuple):
+        return ",".join(as_text(part) for part in value)
+    if isinstance(value, dict):
+        return issuers.in_clear(value)
+    return str(value)

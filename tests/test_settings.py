@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from jan import settings
+from jan import settings, values
 from jan.errors import Misconfigured
 
 GOOGLE = {
@@ -39,6 +39,29 @@ def _home(tmp_path: Path, toml: str) -> dict[str, str]:
     (tmp_path / "home").mkdir()
     (tmp_path / "home/jan.toml").write_text(toml, encoding="utf-8")
     return {"JAN_HOME": str(tmp_path / "home")}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("public_url", "jan.example.com"),
+        ("public_url", "https://jan.example.com/path"),
+        ("public_url", "https://user@jan.example.com"),
+        ("invite_redirect_url", "ftp://app.example.com/invite"),
+        ("invite_redirect_url", "https://app.example.com/#invite"),
+        ("invite_redirect_url", "https://user:password@app.example.com"),
+        ("invite_redirect_url", "https://app.example.com/a b\nc"),
+    ],
+)
+def test_where_links_lead_is_an_address(name: str, value: str) -> None:
+    with pytest.raises(Misconfigured, match=name):
+        settings.load({name: value}, environ={})
+
+
+def test_jan_servers_name_of_the_invite_page_is_known() -> None:
+    loaded = settings.load(environ={"INVITE_REDIRECT_URL": "https://app.example.com/invite"})
+
+    assert loaded.settings.invite_redirect_url == "https://app.example.com/invite"
 
 
 def test_flags_beat_the_environment_which_beats_the_file_which_beats_defaults(
@@ -102,6 +125,11 @@ def test_jan_servers_own_names_are_understood_and_ours_win() -> None:
             "`database_read_urls.1`",
         ),
         ({"JAN_ENGINE_ARGS": "--seed '"}, "`engine_args`"),
+        ({"JAN_PUBLIC_URL": "https://jan.example.com/app"}, "without a path"),
+        ({"JAN_PUBLIC_URL": "jan.example.com"}, "without a path"),
+        ({"JAN_PUBLIC_URL": "https://me:pw@jan.example.com"}, "without a path"),
+        ({"ORGANIZATION_ADMIN_EMAILS": "ada@example.com, bob"}, "`bob` is no e-mail address"),
+        ({"JAN_REGISTRATION": "everybody"}, "`registration`"),
         ({"JWT_SECRET": ""}, "at least 32 bytes"),
         ({"APIKEY_SECRET": "short"}, "at least 32 bytes"),
         ({"JAN_JWT_PREVIOUS_SECRETS": f"{'s' * 32},short"}, "`jwt_previous_secrets.1`"),
@@ -131,6 +159,16 @@ def test_a_bad_value_is_refused_by_its_name(environ: dict[str, str], words: str)
         settings.load(environ=environ)
 
     assert words in str(refusal.value)
+
+
+def test_where_jan_is_reached_follows_from_where_it_listens() -> None:
+    def url(**said: str) -> str:
+        return settings.load(said, environ={}).settings.url
+
+    assert url() == "http://127.0.0.1:8080"
+    assert url(host="0.0.0.0", port="80") == "http://127.0.0.1:80"
+    assert url(host="::") == "http://[::1]:8080"
+    assert url(host="10.0.0.1", public_url="https://Jan.example.com/") == "https://jan.example.com"
 
 
 def test_jan_servers_list_of_origins_is_understood() -> None:
@@ -202,7 +240,7 @@ def test_passwords_are_never_shown() -> None:
         environ={"JAN_DATABASE_URL": "postgresql://me:hunter2@db:5433/jan", "JWT_SECRET": "s" * 32}
     )
 
-    text = settings.shown(loaded.settings.database_url) + settings.shown(loaded.settings.jwt_secret)
+    text = values.shown(loaded.settings.database_url) + values.shown(loaded.settings.jwt_secret)
 
     assert text == "postgresql://me:***@db:5433/jan***"
     assert "hunter2" not in repr(loaded)
@@ -267,12 +305,12 @@ def test_nobody_signs_in_elsewhere_until_a_provider_is_configured() -> None:
 def test_a_providers_secret_is_never_shown() -> None:
     loaded = settings.load(environ={"JAN_OIDC_PROVIDERS": corp()})
 
-    text = settings.shown(loaded.settings.oidc_providers)
+    text = values.shown(loaded.settings.oidc_providers)
 
     assert json.loads(text)["corp"]["client_secret"] == "***"
     assert json.loads(text)["corp"]["client_id"] == "jan"
     assert "hunter2" not in text + repr(loaded)
-    assert settings.shown({}) == ""
+    assert values.shown({}) == ""
 
 
 def test_a_child_loads_the_same_providers() -> None:

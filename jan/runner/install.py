@@ -21,7 +21,7 @@ from jan.runner import engines, launch, locks, sizes, uv
 from jan.runner.bundles import Bundle, normalized
 from jan.runner.engines import Engine
 from jan.runner.progress import Report
-from jan.settings import inherited
+from jan.sources import inherited
 
 UV_INSTALL = ("pip", "install", "--no-deps", "--require-hashes")
 """Exactly what the lock says, whatever the packages themselves ask for."""

@@ -13,7 +13,8 @@ from jan import assets
 from jan.errors import Misconfigured
 from jan.runner.engines import Engine
 from jan.runner.store import Model
-from jan.settings import Settings, inherited
+from jan.settings import Settings
+from jan.sources import inherited
 
 KV_CACHE_SHARE = 4
 """One part in so many of the free memory becomes cache. vLLM takes it all at start."""

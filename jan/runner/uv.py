@@ -10,7 +10,7 @@ import uv
 
 from jan import process
 from jan.errors import Unavailable
-from jan.settings import inherited
+from jan.sources import inherited
 
 FROM_PIP = {
     "PIP_FIND_LINKS": "UV_FIND_LINKS",

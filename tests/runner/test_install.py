@@ -18,7 +18,7 @@ from jan.errors import Conflict, Misconfigured, NotFound, Unavailable
 from jan.runner import engines
 from jan.runner.bundles import Bundle
 from jan.runner.install import install, torch_index
-from jan.settings import ALIASES
+from jan.sources import ALIASES
 from tests.runner import wheels
 
 VERSION = wheels.VLLM["vllm/__init__.py"]

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from jan.runner import uv
-from jan.settings import ALIASES
+from jan.sources import ALIASES
 
 
 def test_settings_of_pip_are_said_in_the_words_of_uv() -> None:

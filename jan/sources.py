@@ -1,0 +1,121 @@
+"""Where settings are written: the environment and `jan.toml`, read as they stand.
+
+Nothing else in Jan reads the environment; what is meant for programs that Jan starts is handed on
+by `inherited`.
+"""
+
+import difflib
+import os
+import tomllib
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from jan.errors import Misconfigured
+
+ALIASES = {
+    "DB_POSTGRESQL_WRITE_DSN": "database_url",
+    "DB_POSTGRESQL_READ1_DSN": "database_read_urls",
+    "INVITE_REDIRECT_URL": "invite_redirect_url",
+    "JWT_SECRET": "jwt_secret",
+    "APIKEY_SECRET": "api_key_secret",
+    "ALLOWED_CORS_HOSTS": "allowed_origins",
+    "OAUTH2_GOOGLE_CLIENT_ID": "oauth2_google_client_id",
+    "OAUTH2_GOOGLE_CLIENT_SECRET": "oauth2_google_client_secret",
+    "OAUTH2_GOOGLE_REDIRECT_URL": "oauth2_google_redirect_url",
+    "ORGANIZATION_ADMIN_EMAILS": "organization_admin_emails",
+    "SMTP_HOST": "smtp_host",
+    "SMTP_PORT": "smtp_port",
+    "SMTP_USERNAME": "smtp_username",
+    "SMTP_PASSWORD": "smtp_password",
+    "SMTP_SENDER_EMAIL": "smtp_sender_email",
+}
+"""Jan Server's names for the same settings. `JAN_*` wins where both are set."""
+
+NOT_SETTINGS = frozenset({"JAN_CONFIG", "JAN_VERSION"})
+"""Variables of ours that say where to look rather than how to behave."""
+
+NEVER_EMPTY = frozenset({"jwt_secret", "api_key_secret"})
+"""An empty variable is how shells and Kubernetes say "unset". For these that would silently replace
+what the operator meant to configure with a secret of our own."""
+
+
+def inherited(environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment for programs of others: ours, without any setting or secret of Jan's."""
+    environ = os.environ if environ is None else environ
+    return {
+        name: value
+        for name, value in environ.items()
+        if not name.startswith("JAN_") and name not in ALIASES
+    }
+
+
+def variable(name: str) -> str:
+    """Name the variable of a setting."""
+    return f"JAN_{name.upper()}"
+
+
+def read_environment(
+    environ: Mapping[str, str], names: Iterable[str]
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Read values by setting, and the variable that each came from.
+
+    Raises:
+        Misconfigured: a variable looks like one of ours and is none.
+    """
+    known = {variable(name): name for name in names}
+    found: dict[str, Any] = {}
+    variables: dict[str, str] = {}
+    for its_name, name in {**ALIASES, **known}.items():  # JAN_* last: it wins
+        value = environ.get(its_name)
+        if value is None or (value == "" and name not in NEVER_EMPTY):
+            continue
+        found[name], variables[name] = value, its_name
+    for other in environ:
+        if other.startswith("JAN_") and other not in known and other not in NOT_SETTINGS:
+            raise Misconfigured(
+                f"Unknown variable {other} in the environment.{_nearest(other, known)}"
+            )
+    return found, variables
+
+
+def find_file(named: Path | None, home: Path) -> Path | None:
+    """Find `jan.toml`: the one that is named, else in the working directory, else in JAN_HOME.
+
+    Raises:
+        Misconfigured: the named one is not there.
+    """
+    if named is not None:
+        if not named.is_file():
+            raise Misconfigured(f"There is no configuration file {named}.")
+        return named.absolute()
+    for folder in (Path.cwd(), home):
+        with suppress(PermissionError):  # whoever needs the folder says so better
+            if (folder / "jan.toml").is_file():
+                return (folder / "jan.toml").absolute()
+    return None
+
+
+def read_file(path: Path, names: Collection[str]) -> dict[str, Any]:
+    """Read values by setting.
+
+    Raises:
+        Misconfigured: the file can't be read, or has what is no setting.
+    """
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise Misconfigured(f"Can't read {path}: {error}") from None
+    for name in content:
+        if name == "home":
+            raise Misconfigured(f"`home` can't be set in {path}: it says where to look for it.")
+        if name not in names:
+            near = _nearest(name, names)
+            raise Misconfigured(f"Unknown setting `{name}` in {path}.{near}")
+    return content
+
+
+def _nearest(name: str, known: Collection[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    return f" Did you mean `{close[0]}`?" if close else ""
