@@ -4,10 +4,11 @@ The first wall is every query's own condition; this is the second. A query outsi
 sees nothing at all.
 """
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from operator import itemgetter
 
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
@@ -36,10 +37,15 @@ SYSTEM = _Tenant("system")
 UNSTORABLE = "The request holds text or numbers that can't be stored."
 
 
+Last = Callable[[PoolConnectionProxy], Awaitable[object]]
+"""What is left to the end of a transaction."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Open:
     tenant: _Tenant
     connection: PoolConnectionProxy
+    last: list[tuple[str, Last]] = field(default_factory=list[tuple[str, Last]])
 
 
 _open: ContextVar[_Open | None] = ContextVar("open", default=None)
@@ -111,6 +117,18 @@ async def joined(caller: Caller) -> AsyncGenerator[PoolConnectionProxy]:
         yield connection
 
 
+def at_the_end(lock: str, last: Last) -> None:
+    """Leave something to the end of the open transaction, and do it only if that gets there.
+
+    For what takes a lock that many transactions want: it is held for a moment, after all locks on
+    rows, and several such locks are taken in the order of their names. So nobody who holds one
+    waits for somebody who waits for it. A savepoint that is rolled back takes nothing back.
+    """
+    outer = _open.get()
+    assert outer is not None
+    outer.last.append((lock, last))
+
+
 @asynccontextmanager
 async def _transaction(tenant: _Tenant) -> AsyncGenerator[PoolConnectionProxy]:
     if outer := _open.get():
@@ -120,9 +138,12 @@ async def _transaction(tenant: _Tenant) -> AsyncGenerator[PoolConnectionProxy]:
         return
     async with _database().transaction() as connection:
         await _tell(connection, tenant)
-        token = _open.set(_Open(tenant, connection))
+        opened = _Open(tenant, connection)
+        token = _open.set(opened)
         try:
             yield connection
+            for _, last in sorted(opened.last, key=itemgetter(0)):
+                await last(connection)
         finally:
             _open.reset(token)
 

@@ -29,6 +29,7 @@ UP = (
         name varchar(100) NOT NULL DEFAULT '',
         is_guest boolean NOT NULL DEFAULT false,
         is_enabled boolean NOT NULL DEFAULT true,
+        is_email_proven boolean NOT NULL DEFAULT true,
         password_hash text,
         created_at timestamptz NOT NULL DEFAULT now(),
         last_login_at timestamptz,
@@ -136,7 +137,9 @@ UP = (
         ADD CONSTRAINT api_key_kind_has_an_account
             CHECK ((kind = 'service') = (service_account_id IS NOT NULL)),
         ADD CONSTRAINT api_key_has_one_owner CHECK (user_id IS NULL OR service_account_id IS NULL),
-        ADD CONSTRAINT api_key_ephemeral_ends CHECK (kind <> 'ephemeral' OR expires_at IS NOT NULL)
+        ADD CONSTRAINT api_key_ephemeral_ends CHECK (kind <> 'ephemeral' OR (
+            expires_at IS NOT NULL AND expires_at <= created_at + interval '24 hours'
+        ))
     """,
     "ALTER TABLE api_key ALTER kind DROP DEFAULT",
     "CREATE INDEX api_key_organization_id ON api_key (organization_id, kind, created_at, id)",

@@ -4,6 +4,7 @@ from jan.db.migration import Migration
 
 ID = "2026-11-24T00:00:05:000000"
 UP = (
+    # Who invited is no foreign key: when they are gone, their invites are void.
     """
     CREATE TABLE invite (
         id varchar(40) PRIMARY KEY,
@@ -12,7 +13,8 @@ UP = (
         role text NOT NULL CHECK (role IN ('owner', 'reader', 'member')),
         digest char(64) NOT NULL UNIQUE,
         status text NOT NULL DEFAULT 'pending' CHECK (status IN ('pending', 'accepted', 'expired')),
-        invited_by varchar(40) REFERENCES users ON DELETE SET NULL,
+        invited_by varchar(40),
+        was_mailed boolean NOT NULL,
         created_at timestamptz NOT NULL DEFAULT now(),
         expires_at timestamptz NOT NULL,
         accepted_at timestamptz,

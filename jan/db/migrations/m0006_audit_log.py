@@ -25,11 +25,13 @@ UP = (
         UNIQUE (chain, sequence)
     )
     """,
-    "CREATE INDEX audit_log_organization_id ON audit_log (organization_id, effective_at, id)",
+    "CREATE INDEX audit_log_chain_effective_at ON audit_log (chain, effective_at, id)",
     # The place in the chain is given here, under a lock that holds until the end of the
-    # transaction: two links never hang on one. It has to see the last link, whoever acts.
+    # transaction: two links never hang on one. It has to see the last link, whoever acts, and to
+    # find it by the index: a plan that was made while the log was short is kept for a long time.
     """
-    CREATE FUNCTION audit_log_link() RETURNS trigger LANGUAGE plpgsql AS $$
+    CREATE FUNCTION audit_log_link() RETURNS trigger LANGUAGE plpgsql
+    SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off AS $$
     DECLARE
         scope text := current_setting('jan.scope', true);
         last record;

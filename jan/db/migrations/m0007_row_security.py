@@ -13,6 +13,7 @@ ID = "2026-11-24T00:00:07:000000"
 ORGANIZATION = "organization_id = current_setting('jan.organization', true)"
 SYSTEM = "current_setting('jan.scope', true) = 'system'"
 USER = "= current_setting('jan.user', true)"
+AUDITED = "chain = current_setting('jan.organization', true)"
 
 VISIBLE = {
     "organization": "id = current_setting('jan.organization', true)",
@@ -34,9 +35,14 @@ VISIBLE = {
     "attempt": "false",
     "invite": ORGANIZATION,
     "invite_project": ORGANIZATION,
-    "audit_log": ORGANIZATION,
+    # The column that the hash covers: a row that was moved elsewhere is still missed.
+    "audit_log": AUDITED,
 }
 """What a tenant sees, by table."""
+
+WRITABLE = {"audit_log": f"{AUDITED} OR chain = 'jan'"}
+"""What a tenant may write, where that is not what it sees: what people do outside of any
+organization is told to whoever administers all of Jan."""
 
 UP = (
     *(
@@ -45,7 +51,10 @@ UP = (
         for statement in (
             f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY",
             f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY",
-            f"CREATE POLICY {table}_tenant ON {table} USING ({SYSTEM} OR {condition})",
+            f"""
+            CREATE POLICY {table}_tenant ON {table} USING ({SYSTEM} OR {condition})
+            WITH CHECK ({SYSTEM} OR {WRITABLE.get(table, condition)})
+            """,
         )
     ),
     # People list the organizations that they are in, whichever of them they act in.
