@@ -5,9 +5,9 @@ ties, so that nothing is skipped or told twice while new objects come.
 Source: https://platform.openai.com/docs/api-reference/administration
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Generic, Literal, Protocol, TypeVar
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
 import msgspec
 
@@ -28,7 +28,6 @@ class HasId(Protocol):
 
 
 T = TypeVar("T", bound=HasId)
-S = TypeVar("S", bound=HasId)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,4 +108,14 @@ def page(rows: Sequence[T], wanted: Wanted) -> Page[T]:
         has_more=len(rows) > wanted.limit,
         first_id=kept[0].id if kept else None,
         last_id=kept[-1].id if kept else None,
+    )
+
+
+def mapped(page: Page[T], show: Callable[[T], Any]) -> Page[Any]:
+    """Make the same page of other objects, such as those that go over the wire."""
+    return Page(
+        data=[show(each) for each in page.data],
+        has_more=page.has_more,
+        first_id=page.first_id,
+        last_id=page.last_id,
     )

@@ -147,9 +147,12 @@ def of_key(
     is_platform: bool,
     narrowed_to: frozenset[str] | None,
 ) -> frozenset[Scope]:
-    """What a key may do. `organization_role` is its owner's; None where nobody owns it."""
+    """What a key may do. `organization_role` is its owner's; None where nobody owns it.
+
+    However narrow an admin key is, it may come in.
+    """
     held = KEY_KINDS[kind]
     if kind == "admin":
         owner = organization_role or "owner"  # the operator's own
         held &= of_user(owner, None, is_platform=is_platform)
-    return held if narrowed_to is None else held & narrowed_to
+    return held if narrowed_to is None else held & (narrowed_to | {Scope.ADMINISTRATION_USE})

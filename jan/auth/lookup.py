@@ -18,6 +18,7 @@ EXPIRED = "The API key has expired."
 DISABLED = "The account is disabled."
 ARCHIVED = "The API key's project is archived."
 NO_PLACE = "The API key's owner is no longer in its project."
+NO_OWNER = "The API key's owner no longer owns its organization."
 SIGNED_OUT = "The session has ended. Sign in again."
 NO_ORGANIZATION = "There is no organization `{}`, or you are not in it."
 NO_PROJECT = "There is no project `{}`, or you are not in it."
@@ -104,7 +105,8 @@ async def key(digest: bytes, organization_id: str, project_id: str) -> Found:
         return Found(None, refusal, subjects=subjects)
     if organization_id not in {"", row["organization_id"]}:
         return Found(None, NO_ORGANIZATION.format(organization_id), True, subjects=subjects)
-    if project_id not in {"", row["project_id"]}:
+    is_archived = row["archived_at"] is not None  # that of a key of one project is refused above
+    if project_id and (project_id != row["project_id"] or is_archived):
         return Found(None, NO_PROJECT.format(project_id), True, subjects=subjects)
     scopes = permissions.of_key(
         row["kind"],
@@ -173,13 +175,18 @@ def _refusal_of_key(row: Any) -> str | None:
         return REVOKED
     if row["user_id"] is not None and not row["is_enabled"]:
         return DISABLED
-    if row["kind"] in {"admin", "organization"}:
-        return None
-    if row["archived_at"] is not None:
+    if row["kind"] not in {"admin", "organization"} and row["archived_at"] is not None:
         return ARCHIVED
-    if row["user_id"] is not None and _role_in_project(row) is None:
-        return NO_PLACE
-    return None
+    return None if row["user_id"] is None else _refusal_of_owner(row)
+
+
+def _refusal_of_owner(row: Any) -> str | None:
+    if row["kind"] == "admin":  # it does what its owner's role may, however little
+        return None
+    if row["kind"] == "organization":
+        # Its owner could use all projects when they made it. Now they may have none.
+        return None if row["organization_role"] == "owner" else NO_OWNER
+    return NO_PLACE if _role_in_project(row) is None else None
 
 
 def _role_in_project(row: Any) -> permissions.ProjectRole | None:

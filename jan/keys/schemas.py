@@ -1,9 +1,14 @@
 """Keys as the rest of the program sees them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from jan.permissions import KeyKind
+from jan.permissions import KEY_KINDS, KeyKind
+
+ORGANIZATION_KINDS: frozenset[KeyKind] = frozenset({"admin", "organization"})
+"""Keys that belong to no one project."""
+PROJECT_KINDS: tuple[KeyKind, ...] = ("project", "service", "ephemeral")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -13,13 +18,16 @@ class KeyCreate:
     name: str
     kind: KeyKind = "project"
     project_id: str | None = None
-    """Of the kinds that act in one project: None is the organization's oldest."""
+    """Of the kinds that act in one project: None is the caller's, or the organization's oldest."""
     service_account_id: str | None = None
+    """Whose it is: of kind `service`, and of no other."""
     scopes: frozenset[str] | None = None
     """None: all that the kind, and whoever makes it, may do."""
     allowed_models: frozenset[str] | None = None
     """None: all."""
     expires_at: datetime | None = None
+    expires_in_s: int | None = None
+    """The same, from now on. At most one of the two is set."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +36,26 @@ class KeyChanges:
 
     name: str | None = None
     scopes: frozenset[str] | None = None
+    """Empty: all of its kind, as in OpenAI's API."""
     allowed_models: frozenset[str] | None = None
+    """Empty: all."""
+    expires_at: datetime | None = None
+    expires_in_s: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filter:
+    """Which keys are meant, in a list or by an id."""
+
+    kinds: Sequence[KeyKind] = tuple(KEY_KINDS)
+    project_id: str | None = None
+    """None: of any project, and of none."""
+    has_revoked: bool = True
+    has_access: bool | None = None
+    """Whether its owner has access to its project. None: either."""
+
+
+ALL = Filter()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +89,8 @@ class Key:
     expires_at: datetime | None
     revoked_at: datetime | None
     last_used_at: datetime | None
+    has_access: bool
+    """Whether its owner may use the project now, or the organization: if not, it does not work."""
     owner: Owner | None = None
     """None: the operator made it for nobody in particular."""
 

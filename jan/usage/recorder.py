@@ -97,6 +97,7 @@ class UsageRecorder:
     def __init__(self) -> None:
         self._waiting: deque[UsageRow] = deque()
         self._batch: list[Numbered] = []
+        self._used_keys: set[str] = set()
         first = uuid4().int >> 40 << 40  # in a row from there: kind to the index
         self._ids = (UUID(int=number) for number in itertools.count(first))
         self._is_behind = False
@@ -116,6 +117,10 @@ class UsageRecorder:
             self._waiting.append(row)
         else:
             self.lost_rows += 1
+
+    def note_use(self, key_id: str) -> None:
+        """Take note that a key was used for what leaves no row. Neither waits nor fails."""
+        self._used_keys.add(key_id)
 
     async def run(self) -> Never:
         """Write rows each second, for ever; when cancelled, the rest, within a bound."""
@@ -142,14 +147,16 @@ class UsageRecorder:
                 self._batch = [(next(self._ids), self._waiting.popleft()) for _ in range(size)]
             try:
                 await self._write(list(self._batch))
-                key_ids = {row.key_id for _, row in self._batch if row.key_id}
+                self._used_keys.update(row.key_id for _, row in self._batch if row.key_id)
                 self._batch.clear()
-                await self._mark_used(key_ids)
             except TROUBLE as error:
                 if not self._is_behind:
                     log.warning("usage rows wait", reason=str(error) or repr(error))
                 self._is_behind = True
                 return False
+        if self._used_keys:
+            key_ids, self._used_keys = self._used_keys, set()
+            await self._mark_used(key_ids)
         if self._is_behind:
             log.info("usage rows are written again")
         self._is_behind = False

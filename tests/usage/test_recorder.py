@@ -243,3 +243,14 @@ async def test_totals_are_by_key_and_model(operator: Caller) -> None:
         ("key_1", "other", 1, 0, 5),
         ("key_2", "m", 1, 0, 5),
     ]
+
+
+async def test_a_keys_use_for_what_leaves_no_row_is_kept_too(operator: Caller) -> None:
+    new = await keys.create(operator, KeyCreate(name="ci", kind="admin"), hmac_secret="s" * 32)
+    taking = UsageRecorder()
+    taking.note_use(new.key.id)
+
+    await stop_cleanly(taking)
+
+    assert (await keys.get(operator, new.key.id)).last_used_at
+    assert await rows() == []
