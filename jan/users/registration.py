@@ -15,8 +15,8 @@ MAX_NAME_LENGTH = 100
 OWN_PROJECT = "Personal"
 
 INSERT = """
-INSERT INTO users (id, email, name, is_guest, password_hash, created_at)
-VALUES ($1, $2, $3, $4, $5, $6)
+INSERT INTO users (id, email, name, is_guest, is_email_proven, password_hash, created_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7)
 """
 INSERT_PROJECT = """
 INSERT INTO project (id, owner_user_id, name, created_at) VALUES ($1, $2, $3, $4)
@@ -33,13 +33,14 @@ class Registered:
     created_at: datetime
 
 
-async def register(
+async def register(  # noqa: PLR0913 - as many as a person has sides
     connection: Any,
     *,
     email: str,
     name: str,
     password_hash: str | None = None,
     is_guest: bool = False,
+    is_email_proven: bool = True,
 ) -> Registered:
     """Make a person and their own project, in a transaction that sees all rows.
 
@@ -50,7 +51,9 @@ async def register(
     user_id, address, now = new_user_id(), emails.normal(email), clock.now()
     trimmed = checked_name(name)
     try:
-        await connection.execute(INSERT, user_id, address, trimmed, is_guest, password_hash, now)
+        await connection.execute(
+            INSERT, user_id, address, trimmed, is_guest, is_email_proven, password_hash, now
+        )
     except asyncpg.UniqueViolationError:
         raise Conflict(f"Somebody has the address {address}.", param="email") from None
     await connection.execute(INSERT_PROJECT, ids.new("proj"), user_id, OWN_PROJECT, now)

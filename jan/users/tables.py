@@ -19,6 +19,9 @@ class User(Table, tablename="users"):
     name = Varchar(length=100, default="")
     is_guest = Boolean(default=False)
     is_enabled = Boolean(default=True, help_text="False: nothing of theirs works, at once.")
+    is_email_proven = Boolean(
+        default=True, help_text="False: they said so themselves, and nobody else did."
+    )
     password_hash = Text(null=True, default=None, help_text="Argon2id. Null: no password.")
     created_at = Timestamptz(default=clock.now)
     last_login_at = Timestamptz(null=True, default=None)
