@@ -1,6 +1,7 @@
 """What a person sees of `jan serve`: log lines, and on a terminal the state of each part below.
 
-What children say is passed on here too, whole line by whole line. An API key is never logged.
+What children say is passed on here too, whole line by whole line. No API key is ever logged, and no
+link that opens something.
 """
 
 import sys
@@ -75,6 +76,11 @@ class Board:
         """Show the first key, if one was made: the only time. Without a person, say how."""
         if key is None:
             log.info("there is no API key yet: `jan key create --name NAME` makes one")
+
+    def setup_link(self, link: str | None) -> None:
+        """Show the first owner's link, if one was made. Without a person, say how to get one."""
+        if link is None:
+            log.info("nobody owns this Jan yet: `jan setup` prints a link for its first owner")
 
     def relay(self, part: str) -> Callable[[str], None]:
         """Make what takes the lines that a child of ours says: log lines, most of them."""

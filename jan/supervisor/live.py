@@ -115,6 +115,14 @@ class LiveBoard(Board):
         words = Text(f"{key}\nStore it now: it is not shown again.", style="bold")
         self._foot.append(Panel.fit(words, title="first key", title_align="left"))
 
+    def setup_link(self, link: str | None) -> None:
+        """Show the link below everything else, on a line of its own: it is to be copied."""
+        if link is None:
+            super().setup_link(link)
+            return
+        self._foot.append(Text("\nNobody owns this Jan yet. Become its owner within 24 hours:"))
+        self._foot.append(Text(link, style="bold", no_wrap=True, overflow="ignore"))
+
     def write(self, line: str) -> None:
         """Write above what is drawn."""
         self._above.write(line + "\n")

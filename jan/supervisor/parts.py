@@ -81,7 +81,9 @@ class Parts:
         """Do what is to be done once, when the database is there. Raises as `schema.prepare`."""
         if self.loaded.settings.manages_database:
             await self._database_ready.wait()
-        await schema.prepare(self.loaded.settings, self.keyring, self.board)
+        settings = self.loaded.settings
+        url = settings.public_url or listener.url(self.listener)
+        await schema.prepare(settings, self.keyring, self.board, url=url)
 
     @asynccontextmanager
     async def runner(self) -> AsyncGenerator[Child]:

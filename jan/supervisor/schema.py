@@ -1,8 +1,15 @@
-"""What is done to the database once it answers: migrations, and a look at the keys."""
+"""What is done to the database once it answers: migrations, owners, the first way in."""
 
+from contextlib import suppress
+
+import structlog
+
+from jan.auth import owners
+from jan.auth.codes import Codes
 from jan.db import dsn
 from jan.db import prepare as database
 from jan.db.engine import connect
+from jan.errors import Conflict
 from jan.keyring import Keyring
 from jan.keys import service as keys
 from jan.keys.schemas import KeyCreate
@@ -14,9 +21,14 @@ from jan.supervisor.board import Board
 PART = "schema"
 FIRST_KEY_NAME = "first key"
 
+log = structlog.get_logger()
 
-async def prepare(settings: Settings, secrets: Keyring, board: Board) -> None:
-    """Bring the schema up to date; make the first key where a person can see it.
+
+async def prepare(settings: Settings, secrets: Keyring, board: Board, *, url: str) -> None:
+    """Bring the schema up to date, and see to who owns this Jan.
+
+    The link for the first owner, and the first key, are made where a person can see them. `url` is
+    where Jan is reached.
 
     Raises:
         DatabaseUnavailable: it does not answer (any more).
@@ -28,6 +40,10 @@ async def prepare(settings: Settings, secrets: Keyring, board: Board) -> None:
     ) as owner:
         ran = await database.prepare(settings, secrets, owner)
     async with connect(dsn.resolve(settings, secrets), pool_size=1, application_name="jan serve"):
+        if appointed := await owners.appoint(settings.organization_admin_emails):
+            log.info("owners were appointed", part=PART, count=len(appointed))
+        if not await owners.is_owned():
+            await _invite_owner(secrets, board, url)
         operator = await access.operator()
         if not (await keys.page(operator, Wanted(limit=1))).data:
             key = None
@@ -37,3 +53,12 @@ async def prepare(settings: Settings, secrets: Keyring, board: Board) -> None:
                 key = new.secret
             board.first_key(key)
     board.ready(PART, f"{len(ran)} migrations ran" if ran else "up to date")
+
+
+async def _invite_owner(secrets: Keyring, board: Board, url: str) -> None:
+    """Show the link for the first owner: the only time, and a new one at each start."""
+    link = None
+    if board.has_reader:
+        with suppress(Conflict):  # somebody has become the owner just now
+            link = await owners.link(codes=Codes(secrets.api_key_secret), url=url)
+    board.setup_link(link)

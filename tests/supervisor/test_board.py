@@ -88,3 +88,8 @@ def test_progress_is_told_by_the_tenth() -> None:
 def test_the_first_key_is_never_logged() -> None:
     assert "sk-jan-x" not in written("board.first_key('sk-jan-x')")
     assert "jan key create" in written("board.first_key(None)")
+
+
+def test_the_first_owners_link_is_never_logged() -> None:
+    assert "code" not in written("board.setup_link('http://x/setup?code=abc')")
+    assert "jan setup" in written("board.setup_link(None)")

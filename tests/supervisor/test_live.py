@@ -21,6 +21,7 @@ from tests.serving import DEADLINE_S, JAN, until
 
 __all__ = ["upstream"]
 
+OWNER = {"email": "ada@example.com", "password": "a difference engine"}
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
@@ -73,14 +74,17 @@ async def test_a_person_sees_the_start_the_address_and_once_a_key_that_works(
         # The frame ends behind the key: a repaint that is half read has no whole key in it.
         await until(lambda: re.search(r"sk-jan-\w{38}\b", terminal.text))
         await until(lambda: re.search(r"✓ +gateway ", terminal.text))
+        code = re.findall(r"/setup\?code=([\w-]+)", terminal.text)[-1]
         url = re.findall(r"Jan is at (http://[\d.:]+)", terminal.text)[-1]
         key = re.findall(r"sk-jan-\w+", terminal.text)[-1]
         async with httpx.AsyncClient(base_url=url) as client:
             answer = await client.get("/v1/models", headers={"authorization": f"Bearer {key}"})
+            owner = await client.post("/v1/auth/setup", json={"code": code, **OWNER})
         running.send_signal(signal.SIGTERM)
         await until(lambda: "stopped" in terminal.text)
 
     assert answer.json()["data"][0]["id"] == MODEL
+    assert owner.status_code == 200
     for part in ("gateway", "database", "schema"):
         assert re.search(rf"✓ +{part} ", terminal.text)
     assert '"event"' not in terminal.text
@@ -92,6 +96,7 @@ async def test_a_person_sees_the_start_the_address_and_once_a_key_that_works(
     with again.running(*command):
         await until(lambda: re.search(r"✓ +schema", again.text))
     assert "sk-jan-" not in again.text
+    assert "/setup?code=" not in again.text  # it is owned now
 
 
 async def test_a_person_sees_how_much_of_the_weights_is_loaded(home: Path, tmp_path: Path) -> None:
