@@ -1,6 +1,6 @@
 """Rows of invites."""
 
-from piccolo.columns import Text, Timestamptz, Varchar
+from piccolo.columns import Boolean, Text, Timestamptz, Varchar
 from piccolo.table import Table
 
 from jan import clock, ids
@@ -20,7 +20,10 @@ class Invite(Table, tablename="invite"):
     role = Text(help_text="In the organization.")
     digest = Varchar(length=64, unique=True, help_text="HMAC-SHA256 of the code, in hex.")
     status = Text(default="pending", help_text="`pending`, `accepted` or `expired`.")
-    invited_by = Varchar(length=40, null=True, default=None, help_text="A user.")
+    invited_by = Varchar(
+        length=40, null=True, default=None, help_text="A user, who has to be an owner until then."
+    )
+    was_mailed = Boolean(help_text="False: the inviter was shown the link, which proves nothing.")
     created_at = Timestamptz(default=clock.now)
     expires_at = Timestamptz()
     accepted_at = Timestamptz(null=True, default=None)
