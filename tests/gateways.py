@@ -13,8 +13,9 @@ import httpx
 import pytest
 from argon2.profiles import CHEAPEST
 
-from jan import permissions
+from jan import permissions, settings
 from jan.auth.cache import Credential
+from jan.auth.means import Means
 from jan.auth.passwords import Passwords
 from jan.caller import Caller
 from jan.chat.relay import Relay
@@ -26,6 +27,8 @@ from jan.gateway.parts import Credentials, Parts
 from jan.inference.catalog import Catalog
 from jan.inference.client import Client
 from jan.inference.upstream import Upstream
+from jan.invites.means import Means as InviteMeans
+from jan.keyring import Keyring
 from jan.telemetry import Exchange
 from jan.trust import Network
 from tests.fakes import FakeUpstream, fake_upstream
@@ -47,6 +50,22 @@ CALLER = Caller(
     key_id="key_1",
 )
 """Who holds it."""
+
+
+SECRETS = Keyring("j" * 32, "s" * 32, "")
+"""Of every gateway."""
+
+
+def means(**said: Any) -> Means:
+    """What signing in needs, as settings say it, with passwords that cost nothing."""
+    loaded = settings.load(said, environ={})
+    return Means.configured(loaded.settings, SECRETS, passwords=Passwords(CHEAPEST))
+
+
+def inviting(**said: Any) -> InviteMeans:
+    """What invites need, as settings say it, with passwords that cost nothing."""
+    loaded = settings.load(said, environ={})
+    return InviteMeans.configured(loaded.settings, SECRETS, passwords=Passwords(CHEAPEST))
 
 
 class OneKey:
@@ -102,10 +121,12 @@ async def serving(front: Front) -> AsyncGenerator[tuple[str, gateway_server.Serv
 
 
 @asynccontextmanager
-async def running_gateway(  # noqa: PLR0913 - as many as a gateway has sides
+async def running_gateway(  # noqa: PLR0913 - as many as a gateway has parts
     upstream_url: str,
     *,
     credentials: Credentials | None = None,
+    signing_in: Means | None = None,
+    invites: InviteMeans | None = None,
     heartbeat_s: float = 15,
     max_body_bytes: int = 1_000_000,
     allowed_origins: tuple[str, ...] = (),
@@ -131,8 +152,10 @@ async def running_gateway(  # noqa: PLR0913 - as many as a gateway has sides
             credentials=credentials or OneKey(),
             key_secret=KEY_SECRET,
             passwords=PASSWORDS,
+            means=signing_in or means(),
             catalog=catalog,
             relay=relay,
+            invites=invites or inviting(),
             checks={"database": ping},
             optional_checks={"replica_1": fail},
             record=rows.append,

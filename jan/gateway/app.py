@@ -1,48 +1,29 @@
 """The app: all routes, what stands before them, and how errors are shown, in one place."""
 
-from collections.abc import Sequence
-
 from litestar import Litestar, Router
 
-from jan.auth import passwords
-from jan.auth.passwords import Passwords
+from jan.auth import routes as auth
 from jan.chat import routes as chat
 from jan.clients import Proxies
-from jan.gateway import probes, render
+from jan.gateway import administration, probes, render
 from jan.gateway.authenticate import Authenticate
 from jan.gateway.front import Front
 from jan.gateway.origins import Origins
 from jan.gateway.parts import Parts
-from jan.keys import account_routes
+from jan.invites import routes as invites
 from jan.models import routes as models
-from jan.organization import routes as organization
-from jan.projects import routes as projects
-from jan.users import routes as users
-
-
-def administration(key_secret: str, chosen: Passwords) -> Sequence[Router]:
-    """Make the routes of the administration, which commands use in their own process, too."""
-
-    async def hash_password(password: str, email: str) -> str:
-        passwords.check(password, email=email)
-        return await chosen.hash(password)
-
-    return [
-        users.router(hash_password),
-        *organization.routers(),
-        projects.router(),
-        account_routes.router(key_secret),
-    ]
 
 
 def create_app(parts: Parts) -> Front:
     """Make the app that the server runs."""
+    origins = Origins(parts.allowed_origins)
     keyed = Router(
         "/",
         route_handlers=[
             *chat.handlers(parts.relay),
             models.router(parts.catalog),
-            *administration(parts.key_secret, parts.passwords),
+            *administration.routers(parts.key_secret, parts.passwords, parts.invites),
+            auth.router(parts.means),
         ],
         # A function, because Litestar copies everything else deeply: there is one cache of them.
         middleware=[lambda app: Authenticate(app, parts.credentials)],
@@ -54,7 +35,12 @@ def create_app(parts: Parts) -> Front:
         is_draining=lambda: front.is_draining,
     )
     app = Litestar(
-        [keyed, *open_to_all],
+        [
+            keyed,
+            *open_to_all,
+            *auth.open_to_all(parts.means, trusts=origins.trusts),
+            invites.open_to_all(parts.invites),
+        ],
         exception_handlers={Exception: render.handle},
         logging_config=None,
         openapi_config=None,
@@ -62,7 +48,8 @@ def create_app(parts: Parts) -> Front:
     front = Front(
         app,
         parts.record,
-        origins=Origins(parts.allowed_origins),
+        parts.note_use,
+        origins=origins,
         proxies=Proxies(parts.trusted_proxies),
     )
     return front

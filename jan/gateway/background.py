@@ -14,7 +14,11 @@ from typing import Never
 import structlog
 
 from jan import keyring
+from jan.auth import jobs as auth
+from jan.auth import reset
+from jan.auth.codes import Codes
 from jan.db import dsn, engine
+from jan.invites import jobs as invites
 from jan.jobs import housekeeping, worker
 from jan.jobs.queue import Job, Schedule
 from jan.keyring import Keyring
@@ -34,9 +38,16 @@ class Work:
 
 def work(settings: Settings, secrets: Keyring, database: engine.Database) -> Work:
     """Put together what the domains have to do. A new job is added here."""
+    outbox = Outbox.configured(settings, secrets)
     return Work(
-        jobs=[housekeeping.job(database), *Outbox.configured(settings, secrets).jobs()],
-        schedules=[housekeeping.SCHEDULE],
+        jobs=[
+            housekeeping.job(database),
+            auth.job(),
+            invites.job(),
+            *outbox.jobs(),
+            *reset.jobs(outbox, Codes(secrets.api_key_secret), settings.url),
+        ],
+        schedules=[housekeeping.SCHEDULE, auth.SCHEDULE, invites.SCHEDULE],
     )
 
 

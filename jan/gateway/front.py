@@ -40,12 +40,14 @@ class Front:
         self,
         app: ASGIApp,
         record: Callable[[Exchange], None],
+        note_use: Callable[[str], None] = lambda _: None,
         *,
         origins: Origins | None = None,
         proxies: Proxies | None = None,
     ) -> None:
         self.app = app
         self.record = record
+        self.note_use = note_use
         self.origins = origins or Origins()
         self.proxies = proxies or Proxies()
         self._always = (*security.ALWAYS, *self.origins.always)
@@ -122,10 +124,12 @@ class Front:
 
     def _finish(self, exchange: Exchange, scope: Scope) -> None:
         exchange.duration_ms = exchange.elapsed_ms
+        caller = exchange.caller
         if exchange.is_metered:
             self.record(exchange)
+        elif caller is not None and caller.key_id is not None:
+            self.note_use(caller.key_id)
         ttft_ms = exchange.time_to_first_token_ms
-        caller = exchange.caller
         # Probes come every second, for ever, and say nothing that /readyz does not.
         write = log.debug if exchange.path in PROBES else log.info
         write(

@@ -53,6 +53,10 @@ class Origins:
         """Give the headers of answers to pages of this origin. None if it is not allowed."""
         return self._remembered(origin) if len(origin) <= MAX_ORIGIN_BYTES else ()
 
+    def trusts(self, origin: bytes) -> bool:
+        """Tell whether pages of this origin may act for who is signed in: it has credentials."""
+        return not self._is_any and bool(self.headers(origin))
+
     def preflight(self, origin: bytes, headers: Headers) -> Headers | None:
         """Answer a browser that asks what a page may send, if that is what it asks.
 

@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from jan.auth.cache import Credential
+from jan.auth.means import Means
 from jan.auth.passwords import Passwords
 from jan.caller import Caller
 from jan.chat.relay import Relay
 from jan.inference.catalog import Catalog
+from jan.invites.means import Means as InviteMeans
 from jan.telemetry import Exchange
 from jan.trust import Network
 
@@ -36,14 +38,19 @@ class Parts:
     key_secret: str
     """What API keys are digested with."""
     passwords: Passwords
+    means: Means
+    """Of signing in."""
     catalog: Catalog
     relay: Relay
+    invites: InviteMeans
     checks: Mapping[str, Check]
     """What else a request depends on, by name."""
     optional_checks: Mapping[str, Check]
     """What is told beside it, and can be done without."""
     record: Callable[[Exchange], None]
     """Takes a finished request of the data plane into the usage table. Never blocks or raises."""
+    note_use: Callable[[str], None] = lambda _: None
+    """Takes the id of a key that was used for something else. The same."""
     allowed_origins: tuple[str, ...] = ()
     """Origins whose pages may read answers, as `jan.trust.origins` writes them."""
     trusted_proxies: tuple[Network, ...] = ()

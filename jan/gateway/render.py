@@ -26,8 +26,8 @@ def as_jan_error(error: Exception, *, method: str, path: str) -> JanError:
         if error.status_code == MethodNotAllowed.status:
             return MethodNotAllowed(f"`{path}` does not take {method}.")
         return validation.refusal(error)
-    if validation.is_bottomless(error):
-        return validation.bottomless()
+    if (refusal := validation.unreadable(error)) is not None:
+        return refusal
     return JanError("Something went wrong in the server. It has been logged with the request's id.")
 
 

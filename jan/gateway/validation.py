@@ -13,14 +13,13 @@ BODY = "data"
 _MISSING = re.compile(r"Object missing required field `(.+?)`")
 
 
-def is_bottomless(error: Exception) -> bool:
-    """Whether JSON was nested so deeply that the decoder gave up: msgspec's own limit."""
-    return isinstance(error, RecursionError) and "deserializing" in str(error)
-
-
-def bottomless() -> InvalidJSON:
-    """Say that."""
-    return InvalidJSON("The body is nested too deeply.")
+def unreadable(error: Exception) -> InvalidJSON | None:
+    """Say what is wrong with a body, where msgspec says it in ways that Litestar does not know."""
+    if isinstance(error, RecursionError) and "deserializing" in str(error):
+        return InvalidJSON("The body is nested too deeply.")
+    if isinstance(error, UnicodeDecodeError):
+        return InvalidJSON("The body is not UTF-8.")
+    return None
 
 
 def refusal(error: HTTPException) -> InvalidRequest:

@@ -11,6 +11,7 @@ import structlog
 
 from jan import keyring, telemetry
 from jan.auth.cache import CredentialCache
+from jan.auth.means import Means
 from jan.auth.passwords import Passwords
 from jan.auth.tokens import AccessTokens
 from jan.chat.relay import Relay
@@ -24,6 +25,7 @@ from jan.inference import trouble
 from jan.inference.catalog import Catalog
 from jan.inference.client import Client
 from jan.inference.upstream import Upstream
+from jan.invites.means import Means as InviteMeans
 from jan.settings import Loaded
 from jan.usage.recorder import UsageRecorder
 from jan.usage.schemas import UsageRow
@@ -51,7 +53,9 @@ async def run(loaded: Loaded, listener: socket.socket) -> None:
         pool_size=settings.database_pool_size,
         application_name="jan gateway",
     )
-    async with database, asyncio.TaskGroup() as background:
+    passwords = Passwords()
+    means = Means.configured(settings, secrets, passwords=passwords)
+    async with database, means.oidc, asyncio.TaskGroup() as background:
         credentials = CredentialCache(
             database,
             secrets.api_key_secret,
@@ -66,15 +70,18 @@ async def run(loaded: Loaded, listener: socket.socket) -> None:
             Parts(
                 credentials=credentials,
                 key_secret=secrets.api_key_secret,
-                passwords=Passwords(),
+                passwords=passwords,
+                means=means,
                 catalog=catalog,
                 relay=relay,
+                invites=InviteMeans.configured(settings, secrets, passwords=passwords),
                 checks={
                     "database": partial(_check, database, "primary"),
                     "schema": partial(_check_schema, database),
                 },
                 optional_checks={name: partial(_check, database, name) for name in replicas},
                 record=lambda exchange: recorder.record(_row(exchange)),
+                note_use=recorder.note_use,
                 allowed_origins=settings.allowed_origins,
                 trusted_proxies=settings.trusted_proxies,
             )

@@ -249,3 +249,13 @@ async def test_no_line_at_the_default_level_tells_a_secret(
     assert sum(line["event"] == "request" for line in lines) >= 8
     for word in ("private", key, SECRET):
         assert word not in log
+
+
+async def test_the_use_of_an_admin_key_is_noted(worker: Worker, operator: Caller) -> None:
+    new = await keys.create(operator, KeyCreate(name="x", kind="admin"), hmac_secret=SECRET)
+    async with worker.client(new.secret) as client:
+        answer = await client.get("/v1/organization/admin_api_keys")
+    await worker.end(signal.SIGTERM)
+
+    assert answer.json()["data"][0]["last_used_at"] is None
+    assert (await keys.get(operator, new.key.id)).last_used_at
