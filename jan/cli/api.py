@@ -8,7 +8,7 @@ operator and needs no key.
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast
 from urllib.parse import quote
 
 import typer
@@ -151,7 +151,7 @@ async def _opened(loaded: "Loaded", org: str | None) -> AsyncGenerator[Api]:
 
     async with session.opened(loaded):
         app = administration.create_app(loaded.settings, keyring.load(loaded.settings))
-        transport = httpx.ASGITransport(app)
+        transport = httpx.ASGITransport(cast("Any", app))
         async with httpx.AsyncClient(
             transport=transport, base_url="http://jan", headers=headers, timeout=TIMEOUT_S
         ) as client:

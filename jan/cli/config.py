@@ -17,7 +17,7 @@ def show(
 ) -> None:
     """Print every setting, its value and where that came from. Secrets are not shown."""
     from jan import keyring
-    from jan.settings import shown
+    from jan.values import shown
 
     loaded = context.loaded()
     kept = _kept_secrets(loaded.settings.home / keyring.FILE)

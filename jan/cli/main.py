@@ -21,6 +21,7 @@ EXIT_BUG = 70
 
 COMMANDS = {
     "serve": "Run everything: database, engine, gateway.",
+    "setup": "Print a link for the first owner of this Jan.",
     "key": "Create, list, rotate and revoke API keys.",
     "org": "Create, list, rename and delete organizations.",
     "project": "Create, list, rename and archive projects.",

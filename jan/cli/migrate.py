@@ -14,15 +14,21 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 @app.command()
 def up(json: Json = False) -> None:
-    """Run what has not run yet, all of it or nothing. Safe from several machines at once."""
+    """Run what has not run yet, all of it or nothing. Safe from several machines at once.
+
+    The owners that `organization_admin_emails` names are appointed then too.
+    """
     from jan import keyring
+    from jan.auth import owners
     from jan.db import session
     from jan.db.prepare import prepare
 
     async def run() -> list[str]:
         loaded = context.loaded()
         async with session.opened_as_owner(loaded) as database:
-            return await prepare(loaded.settings, keyring.load(loaded.settings), database)
+            ran = await prepare(loaded.settings, keyring.load(loaded.settings), database)
+            await owners.appoint(loaded.settings.organization_admin_emails)
+            return ran
 
     ran = asyncio.run(run())
     output.say(f"{len(ran)} migrations ran." if ran else "Nothing to do.")

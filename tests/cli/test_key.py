@@ -47,7 +47,8 @@ async def test_create_prints_the_key_and_nothing_else(environment: dict[str, str
     assert text.is_well_formed(key)
     (listed,) = await read(environment, "key", "list")
     assert listed["id"] in run.stderr
-    assert (listed["name"], listed["hint"], listed["status"]) == ("ci", key[-4:], "active")
+    shown = (listed["name"], listed["redacted_value"], listed["status"])
+    assert shown == ("ci", f"sk-jan-...{key[-4:]}", "active")
     assert key not in json.dumps(listed)
 
 
@@ -63,14 +64,14 @@ async def test_revoke_stops_a_key_in_another_process_within_a_second(
         with anyio.fail_after(5):
             while cache._heard_since_s is None:
                 await anyio.sleep(0.005)
-        assert (await cache.resolve(Credential(new["key"]))).key_id == new["id"]
+        assert (await cache.resolve(Credential(new["value"]))).key_id == new["id"]
 
         run = await jan(environment, "key", "revoke", new["id"])
 
         assert (run.returncode, run.stdout) == (0, "")
         with pytest.raises(Unauthorized, match="revoked"), anyio.fail_after(1):
-            while cache.known(Credential(new["key"])) is None:
-                await cache.resolve(Credential(new["key"]))
+            while cache.known(Credential(new["value"])) is None:
+                await cache.resolve(Credential(new["value"]))
         group.cancel_scope.cancel()
     assert (await read(environment, "key", "show", new["id"]))["status"] == "revoked"
 
