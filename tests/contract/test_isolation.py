@@ -1,0 +1,318 @@
+"""No tenant reaches another: every route that there is, tried with another tenant's ids.
+
+The cases come from the app's own table of routes. A new route is tried as soon as its parameters
+are known here; one that is not known fails the suite.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from litestar import Litestar
+
+from jan import ids
+from tests.conftest import execute, fetch
+from tests.tenants import Key, Person, Tenant, Tenants
+
+OPEN = {
+    "/healthcheck": "says nothing of anybody",
+    "/livez": "as above",
+    "/readyz": "as above",
+    "/v1/version": "as above",
+}
+"""Routes that need no credential and know no tenant, and why."""
+
+OPEN_PREFIXES = ("/v1/auth/", "/setup", "/invite", "/reset", "/static")
+"""Signing in: about the person who asks alone. Their own tests are in `tests/auth`."""
+
+DATA_PLANE = re.compile(
+    r"/v1/(chat/completions|completions|embeddings|messages|messages/count_tokens|models|responses)"
+    r"(/.*)?"
+)
+"""What a project is for; it has no tenant's ids in its paths."""
+
+PUBLIC = {"/v1/organization/invites/verification": "opens by a code alone: `tests/invites`"}
+
+BODY: dict[str, Any] = {
+    "name": "stolen",
+    "role": "owner",
+    "is_enabled": False,
+    "kind": "project",
+    "email": "stranger@example.com",
+    "confirm": "stolen",
+}
+"""Whatever a route wants of it; unknown fields are ignored."""
+
+REFUSED = {403, 404}
+MISSING = re.compile(r"\b(org|proj|user|key|svcacct|invite|sess)_[0-9a-z]+")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One route and method."""
+
+    method: str
+    template: str
+
+    def path(self, values: Mapping[str, str]) -> str:
+        """Fill the template in."""
+        return re.sub(r"\{(\w+)(?::\w+)?\}", lambda found: values[found[1]], self.template)
+
+    @property
+    def parameters(self) -> list[str]:
+        """The ids in it, by name."""
+        return re.findall(r"\{(\w+)(?::\w+)?\}", self.template)
+
+
+def cases(tenants: Tenants) -> list[Case]:
+    """Every route that belongs to somebody."""
+    app = tenants.gateway.front.app
+    assert isinstance(app, Litestar)
+    found: list[Case] = []
+    for route in app.routes:
+        path = route.path_format
+        if path in OPEN or path in PUBLIC or path.startswith(OPEN_PREFIXES):
+            continue
+        if DATA_PLANE.fullmatch(path):
+            continue
+        methods = getattr(route, "methods", {"POST"}) - {"OPTIONS", "HEAD"}
+        found += [Case(method, path) for method in sorted(methods)]
+    assert len(found) > 40
+    return found
+
+
+async def values_of(tenant: Tenant, case: Case) -> dict[str, str]:
+    """What each parameter of a route is called in a tenant. A new one has to be added here."""
+    key = tenant.project_key
+    if "admin_api_keys" in case.template:
+        key = tenant.admin_key
+    elif "/v1/organization/api_keys" in case.template:
+        key = tenant.organization_key
+    return {
+        "organization_id": tenant.id,
+        "project_id": tenant.project_id,
+        "user_id": tenant.project_member.id,
+        "service_account_id": tenant.service_account_id,
+        "key_id": key.id,
+        "invite_id": await invite_of(tenant),
+    }
+
+
+async def invite_of(tenant: Tenant) -> str:
+    """A pending invite of the tenant's, made where there is none."""
+    rows = await fetch("SELECT id FROM invite WHERE organization_id = $1", tenant.id)
+    if rows:
+        return rows[0]["id"]
+    invite_id = ids.new("invite")
+    await execute(
+        "INSERT INTO invite (id, organization_id, email, role, digest, was_mailed, expires_at)"
+        " VALUES ($1, $2, 'new@example.com', 'reader', $3, true, now() + interval '7 days')",
+        *(invite_id, tenant.id, invite_id.ljust(64, "0")[:64]),
+    )
+    return invite_id
+
+
+async def state_of(tenant: Tenant) -> dict[str, list[str]]:
+    """Everything that is a tenant's, to the letter."""
+    by_organization = (
+        *("organization_member", "project", "project_member", "service_account"),
+        *("invite", "invite_project", "audit_log", "usage"),
+    )
+    found = {
+        table: await fetch(
+            f"SELECT t::text AS row FROM {table} AS t WHERE organization_id = $1 ORDER BY 1",
+            tenant.id,
+        )
+        for table in by_organization
+    }
+    found["organization"] = await fetch(
+        "SELECT t::text AS row FROM organization AS t WHERE id = $1", tenant.id
+    )
+    found["api_key"] = await fetch(  # less when it was last used
+        "SELECT (to_jsonb(t) - 'last_used_at')::text AS row FROM api_key AS t"
+        " WHERE organization_id = $1 ORDER BY 1",
+        tenant.id,
+    )
+    people = [person.id for person in tenant.people.values()]
+    found["users"] = await fetch(
+        "SELECT t::text AS row FROM users AS t WHERE id = ANY($1) ORDER BY 1", people
+    )
+    found["session"] = await fetch(
+        "SELECT t::text AS row FROM session AS t WHERE user_id = ANY($1) ORDER BY 1", people
+    )
+    return {table: [row["row"] for row in rows] for table, rows in found.items()}
+
+
+def strangers(tenants: Tenants) -> dict[str, Person | Key]:
+    """Everybody who is not in A."""
+    b = tenants.b
+    return {
+        **b.people,
+        "admin key": b.admin_key,
+        "organization key": b.organization_key,
+        "project key": b.project_key,
+        "service key": b.service_key,
+        "loner": tenants.loner,
+        "guest": tenants.guest,
+    }
+
+
+def _said(answer: httpx.Response) -> tuple[int, str, str]:
+    error = answer.json()["error"]
+    return answer.status_code, error["code"], MISSING.sub("ID", error["message"])
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+async def test_no_route_lets_a_stranger_reach_a_tenant(tenants: Tenants) -> None:
+    a = tenants.a
+    routes = [case for case in cases(tenants) if case.parameters]
+    all_values = {case: await values_of(a, case) for case in routes}
+    before = await state_of(a)
+    reached: list[str] = []
+    told_apart: list[str] = []
+
+    for name, stranger in strangers(tenants).items():
+        async with tenants.client(stranger) as client:
+            for case in routes:
+                theirs = all_values[case]
+                answer = await client.request(case.method, case.path(theirs), json=BODY)
+                if answer.status_code not in REFUSED:
+                    reached.append(f"{name}: {case} -> {answer.status_code} {answer.text[:200]}")
+                    continue
+                nobody = {
+                    parameter: f"{value.partition('_')[0]}_{'0' * 24}"
+                    for parameter, value in theirs.items()
+                }
+                missing = await client.request(case.method, case.path(nobody), json=BODY)
+                if _said(answer) != _said(missing):
+                    told_apart.append(f"{name}: {case}: {_said(answer)} not {_said(missing)}")
+
+    assert reached == []
+    assert told_apart == []
+    assert await state_of(a) == before
+
+
+@pytest.mark.slow
+async def test_no_list_shows_a_stranger_anything_of_a_tenant(tenants: Tenants) -> None:
+    a = tenants.a
+    secrets = [a.id, a.name, a.project_id, a.closed_project_id, a.service_account_id]
+    secrets += [person.id for person in a.people.values()]
+    secrets += [person.email for person in a.people.values()]
+    secrets += [key.id for key in (a.admin_key, a.organization_key, a.project_key, a.service_key)]
+    secrets.append(await invite_of(a))
+    lists = [case for case in cases(tenants) if case.method == "GET" and not case.parameters]
+    assert lists
+
+    shown: list[str] = []
+    for name, stranger in strangers(tenants).items():
+        async with tenants.client(stranger) as client:
+            for case in lists:
+                answer = await client.get(case.template)
+                assert answer.status_code in {200, 401, 403, 404}, (name, case, answer.text)
+                shown += [f"{name}: {case}: {word}" for word in secrets if word in answer.text]
+
+    assert shown == []
+
+
+@pytest.mark.slow
+async def test_naming_another_tenant_in_a_header_leads_nowhere(tenants: Tenants) -> None:
+    a = tenants.a
+    lists = [case for case in cases(tenants) if case.method == "GET" and not case.parameters]
+
+    for stranger in strangers(tenants).values():
+        for place in (
+            {"organization_id": a.id},
+            {"project_id": a.project_id},
+            {"project_id": a.owner.own_project_id},
+        ):
+            async with tenants.client(stranger, **place) as client:
+                for path in [*(case.template for case in lists), "/v1/models"]:
+                    answer = await client.get(path)
+                    assert answer.status_code == 404, (stranger, place, path, answer.text)
+
+
+async def test_without_a_credential_no_route_answers(tenants: Tenants) -> None:
+    async with tenants.client(None) as client:
+        for case in cases(tenants):
+            values = await values_of(tenants.a, case)
+            answer = await client.request(case.method, case.path(values), json=BODY)
+            assert answer.status_code == 401, (case, answer.text)
+
+
+async def test_every_parameter_of_a_route_has_a_case(tenants: Tenants) -> None:
+    known = await values_of(tenants.a, Case("GET", "/"))
+
+    strange = {case.template for case in cases(tenants) if set(case.parameters) - set(known)}
+
+    assert strange == set()
+
+
+async def test_the_tenant_itself_reaches_all_of_it(tenants: Tenants) -> None:
+    """Else the tests above would pass on an app that refuses everybody."""
+    routes = [case for case in cases(tenants) if case.method == "GET"]
+
+    async with tenants.client(tenants.a.owner) as client:
+        for case in routes:
+            if case.template.startswith("/v1/users"):
+                continue  # for those who administer all of this Jan
+            answer = await client.get(case.path(await values_of(tenants.a, case)))
+            assert answer.status_code == 200, (case, answer.text)
+
+
+async def reads_of(tenants: Tenants, routes: list[Case]) -> dict[str, Any]:
+    """What the tenant's owner is told, by every route that tells something."""
+    found: dict[str, Any] = {}
+    async with tenants.client(tenants.a.owner) as client:
+        for case in routes:
+            if case.method == "GET" and not case.template.startswith("/v1/users"):
+                path = case.path(await values_of(tenants.a, case))
+                found[path] = (await client.get(path)).text
+    return found
+
+
+acts = st.lists(
+    st.tuples(
+        st.integers(min_value=0),  # who
+        st.integers(min_value=0),  # by which route
+        st.lists(st.booleans(), min_size=8, max_size=8),  # which of the ids are the tenant's
+        st.sampled_from([BODY, BODY | {"is_enabled": True, "role": "member"}, {}, {"role": None}]),
+    ),
+    min_size=1,
+    max_size=12,
+)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@settings(
+    max_examples=12,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(acts=acts)
+async def test_whatever_strangers_do_the_tenant_reads_the_same(
+    tenants: Tenants, acts: list[tuple[int, int, list[bool], dict[str, Any]]]
+) -> None:
+    routes = cases(tenants)
+    actors = list(strangers(tenants).values())
+    before = await reads_of(tenants, routes)
+
+    for who, which, are_theirs, body in acts:
+        case = routes[which % len(routes)]
+        theirs = await values_of(tenants.a, case)
+        own = await values_of(tenants.b, case)
+        mixed = {
+            name: (theirs if is_theirs else own)[name]
+            for name, is_theirs in zip(theirs, are_theirs, strict=False)
+        }
+        ids_in_body = {name: theirs[name] for name in ("project_id", "user_id")}
+        actor = actors[who % len(actors)]
+        await tenants.call(actor, case.method, case.path(mixed), {**body, **ids_in_body})
+
+    assert await reads_of(tenants, routes) == before
