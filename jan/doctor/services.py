@@ -105,6 +105,13 @@ async def mail(loaded: Loaded) -> Finding:
         await smtp.probe()
     except Unavailable as error:
         return Finding("mail", "failure", error.message, "Check the settings JAN_SMTP_*.")
+    if loaded.settings.public_url is None:
+        return Finding(
+            "mail",
+            "warning",
+            f"Links in mails begin with {loaded.settings.url}, which may work here only.",
+            "Set JAN_PUBLIC_URL to where people reach Jan.",
+        )
     return Finding("mail", "ok", f"{smtp.name} would take mail from {smtp.sender}")
 
 

@@ -201,10 +201,13 @@ async def test_jobs_that_wait_or_failed_are_told(
 async def test_a_mail_server_is_tried_without_sending(home: Path) -> None:
     said = {"smtp_host": HOST, "smtp_sender_email": "jan@example.com", "smtp_security": "none"}
     async with mail_server() as server:
+        near = (await _examined(home, smtp_port=server.port, **said))["mail"]
+        said["public_url"] = "https://jan.example.com"
         found = (await _examined(home, smtp_port=server.port, **said))["mail"]
     away = (await _examined(home, smtp_port=free_port(), **said))["mail"]
 
-    assert (found.level, away.level) == ("ok", "failure")
+    assert (found.level, near.level, away.level) == ("ok", "warning", "failure")
+    assert "http://127.0.0.1:0" in near.message
     assert away.hint
     assert server.tries == 0
 
