@@ -41,7 +41,7 @@ fix:
     .venv/bin/ruff format .
     .venv/bin/ruff check --fix-only .
 
-# Measure; `just bench --help` names the benchmarks
+# Measure everything; `just bench --help` names what can be measured alone
 bench *flags:
     {{python}} -m bench {{flags}}
 

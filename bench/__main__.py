@@ -1,4 +1,4 @@
-"""`python -m bench NAME` measures one thing and prints a Markdown table.
+"""`python -m bench` measures everything in turn; with a NAME, that alone. Prints Markdown tables.
 
 Figures of a shared machine are read as ratios: nothing here passes or fails.
 """
@@ -16,12 +16,28 @@ from bench import peers as peers_bench
 from bench import report, subjects
 from bench import start as start_bench
 
-app = typer.Typer(
-    no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False, help=__doc__
-)
+ENGINE_HOME = Path(__file__).parents[1] / ".cache" / "engine-home"
+"""Where the tests keep an engine and a model."""
+
+app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, help=__doc__)
 
 Rounds = Annotated[int, typer.Option(min=1, help="Rounds of which medians are shown.")]
 Home = Annotated[Path | None, typer.Option(help="JAN_HOME with an engine and a model.")]
+
+
+@app.callback(invoke_without_command=True)
+def everything(context: typer.Context) -> None:
+    """Measure the gateway, the start and, where there is an engine, the gateway in front of it."""
+    if context.invoked_subcommand is not None:
+        return
+    gateway()
+    if not any(ENGINE_HOME.glob("engines/*/")):
+        report.say(f"No engine in {ENGINE_HOME} (the tests install one): not measured with one.")
+        start()
+        return
+    with subjects.borrowed(ENGINE_HOME) as home:
+        start(home)
+        engine(home)
 
 
 @app.command()

@@ -58,6 +58,15 @@ def temporary_folder() -> Generator[Path]:
         yield folder
 
 
+@contextmanager
+def borrowed(home: Path) -> Generator[Path]:
+    """Make a home with the engines and models of another, and a database of its own."""
+    with temporary_folder() as folder:
+        for name in ("engines", "models"):
+            (folder / name).symlink_to(home / name)
+        yield folder
+
+
 @asynccontextmanager
 async def running(
     argv: Sequence[str], env: Mapping[str, str], log: Path
