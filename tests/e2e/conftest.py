@@ -11,7 +11,7 @@ import pytest
 from jan import settings, sockets
 from jan.runner.prepare import prepare
 from tests.conftest import new_home
-from tests.serving import Serve, jan, serving
+from tests.serving import DEADLINE_S, Serve, jan, serving
 
 ENGINE_HOME = Path(__file__).parents[2] / ".cache" / "engine-home"
 """Outlives the run: an engine takes minutes to install."""
@@ -32,11 +32,17 @@ class Scene:
     while_loading: httpx.Response
     """What a chat was answered before the model was there."""
 
+    def engine_client(self) -> httpx.AsyncClient:
+        """Make a client of the engine itself."""
+        transport = httpx.AsyncHTTPTransport(uds=str(self.engine))
+        return httpx.AsyncClient(
+            transport=transport, base_url="http://localhost", timeout=DEADLINE_S
+        )
+
     async def running_requests(self) -> float:
         """How many requests the engine works on, by its own count."""
-        transport = httpx.AsyncHTTPTransport(uds=str(self.engine))
-        async with httpx.AsyncClient(transport=transport) as client:
-            metrics = (await client.get("http://localhost/metrics")).text
+        async with self.engine_client() as client:
+            metrics = (await client.get("/metrics")).text
         lines = [line for line in metrics.splitlines() if line.startswith("vllm:num_requests_")]
         return sum(float(line.split()[-1]) for line in lines if "_by_reason" not in line)
 
