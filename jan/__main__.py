@@ -1,6 +1,18 @@
 """`jan`, and `python -m jan`."""
 
-from jan.cli.main import main
+from typing import NoReturn
+
+from jan import interpreter
+
+
+def main() -> NoReturn:
+    """Be Python where that is what is asked for, else the command line."""
+    interpreter.stand_in()
+    # Not before: an engine's process must find its own packages, not those of the command line.
+    from jan.cli.main import main as run  # noqa: PLC0415 - as said
+
+    run()
+
 
 if __name__ == "__main__":
     main()
