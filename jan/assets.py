@@ -1,9 +1,32 @@
 """Files that ship with Jan but are not code: found here, whether frozen or in a checkout."""
 
+import json
 import sys
+from importlib.metadata import version
 from pathlib import Path
+from typing import NamedTuple
 
 from jan.errors import Misconfigured
+
+BUILD = "build.json"
+"""What the executable says of itself. A checkout has none."""
+
+
+class Build(NamedTuple):
+    """Which Jan this is."""
+
+    version: str
+    commit: str | None
+    """What it was built from; None in a checkout."""
+    profile: str | None
+    """Folder of `bundles/` that says what is in it."""
+    made_at_s: float
+    """Seconds since 1970 when it was made: no clock may say less."""
+
+    def __str__(self) -> str:
+        if self.commit is None:
+            return f"{self.version} (source)"
+        return f"{self.version} ({self.profile}, commit {self.commit})"
 
 
 def path(relative: str) -> Path:
@@ -12,8 +35,7 @@ def path(relative: str) -> Path:
     Raises:
         Misconfigured: it is not there, so this copy of Jan is incomplete.
     """
-    root = Path(getattr(sys, "_MEIPASS", Path(__file__).parent.parent))
-    found = root / relative
+    found = _root() / relative
     if not found.exists():
         raise Misconfigured(
             f"`{relative}` is missing from this copy of Jan.", hint="Install it again."
@@ -21,6 +43,12 @@ def path(relative: str) -> Path:
     return found
 
 
-def made_at_s() -> float:
-    """When this copy of Jan was made, in seconds since 1970: no clock may say less."""
-    return Path(__file__).stat().st_mtime
+def build() -> Build:
+    """Tell which Jan this is."""
+    if not getattr(sys, "frozen", False):
+        return Build(version("jan"), None, None, Path(__file__).stat().st_mtime)
+    return Build(**json.loads(path(BUILD).read_bytes()))
+
+
+def _root() -> Path:
+    return Path(getattr(sys, "_MEIPASS", Path(__file__).parent.parent))

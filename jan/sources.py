@@ -33,7 +33,7 @@ ALIASES = {
 }
 """Jan Server's names for the same settings. `JAN_*` wins where both are set."""
 
-NOT_SETTINGS = frozenset({"JAN_CONFIG", "JAN_VERSION"})
+NOT_SETTINGS = frozenset({"JAN_CONFIG", "JAN_VERSION", "JAN_CACHE"})
 """Variables of ours that say where to look rather than how to behave."""
 
 NEVER_EMPTY = frozenset({"jwt_secret", "api_key_secret"})

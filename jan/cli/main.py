@@ -114,9 +114,9 @@ def build(arguments: Sequence[str]) -> typer.Typer:
 
 def _print_version(asked: bool | None) -> None:
     if asked:
-        from importlib.metadata import version
+        from jan import assets
 
-        output.data(None, as_json=False, text=f"jan {version('jan')}")
+        output.data(None, as_json=False, text=f"jan {assets.build()}")
         raise typer.Exit
 
 

@@ -41,7 +41,7 @@ async def memory(loaded: Loaded) -> Finding:
 
 async def time(loaded: Loaded) -> Finding:  # noqa: ARG001 - one signature for all checks
     """Whether the clock can be right: it is not earlier than the program itself."""
-    made_s = assets.made_at_s()
+    made_s = assets.build().made_at_s
     if clock.now().timestamp() < made_s:
         return Finding(
             "clock",
