@@ -2,11 +2,14 @@
 
 import asyncio
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from jan.cli import context, output
+
+if TYPE_CHECKING:
+    from jan.doctor.findings import Finding
 
 SIGNS = {"ok": "ok  ", "warning": "warn", "failure": "FAIL"}
 
@@ -18,11 +21,13 @@ def doctor(
     from jan.doctor.examine import examine
 
     findings = asyncio.run(examine(context.loaded()))
-    lines: list[str] = []
-    for finding in findings:
-        lines.append(f"{SIGNS[finding.level]}  {finding.subject}: {finding.message}")
-        if finding.hint:
-            lines.append(f"      -> {finding.hint}")
-    output.data([asdict(finding) for finding in findings], as_json=json, text="\n".join(lines))
+    text = "\n".join(line for finding in findings for line in lines(finding))
+    output.data([asdict(finding) for finding in findings], as_json=json, text=text)
     if any(finding.level == "failure" for finding in findings):
         raise typer.Exit(1)
+
+
+def lines(finding: "Finding") -> list[str]:
+    """Write what was found for a person."""
+    said = [f"{SIGNS[finding.level]}  {finding.subject}: {finding.message}"]
+    return [*said, f"      -> {finding.hint}"] if finding.hint else said

@@ -35,6 +35,7 @@ COMMANDS = {
     "engine": "Install, list and remove inference engines.",
     "config": "Show and check settings.",
     "doctor": "Check what goes wrong in practice, and say how to mend it.",
+    "self-check": "Try this copy of Jan out, in a temporary home.",
     "migrate": "Bring the database's schema up to date.",
     "gateway": "Run one gateway process alone.",
     "worker": "Run one process for background work (mail, cleaning) alone.",
@@ -104,11 +105,13 @@ def build(arguments: Sequence[str]) -> typer.Typer:
         if name not in wanted:
             app.command(name, help=line)(_unloaded)
             continue
-        module = importlib.import_module(f"jan.cli.{name.replace('-', '_')}")
+        spelt = name.replace("-", "_")
+        module = importlib.import_module(f"jan.cli.{spelt}")
         if hasattr(module, "app"):
             app.add_typer(module.app, name=name, help=line)
         else:
-            app.command(name, help=getattr(module, name).__doc__ or line)(getattr(module, name))
+            command = getattr(module, spelt)
+            app.command(name, help=command.__doc__ or line)(command)
     return app
 
 
