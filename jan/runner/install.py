@@ -39,8 +39,10 @@ AT_FDCWD = -100
 CHECK = "import vllm; print(vllm.__version__)"
 
 
-async def install(home: Path, bundle: Bundle, report: Report) -> Engine:
-    """Install the engine, unless it is there.
+async def install(
+    home: Path, bundle: Bundle, report: Report, *, wheels: Path | None = None
+) -> Engine:
+    """Install the engine, unless it is there; from a folder of wheels alone where one is given.
 
     Raises:
         Misconfigured: there is not enough room.
@@ -55,7 +57,7 @@ async def install(home: Path, bundle: Bundle, report: Report) -> Engine:
         for other in engines.installed(home):
             if other.name == bundle.name:
                 engines.refuse_if_used(other)
-        return await _Installation(folder, bundle, report).run()
+        return await _Installation(folder, bundle, report, wheels).run()
 
 
 def torch_index(bundle: Bundle, environ: Mapping[str, str]) -> tuple[str, ...]:
@@ -75,6 +77,7 @@ class _Installation:
     engines: Path
     bundle: Bundle
     report: Report
+    wheels: Path | None
 
     @property
     def cache(self) -> Path | None:
@@ -132,7 +135,7 @@ class _Installation:
                 [
                     *UV_INSTALL,
                     *options,
-                    *torch_index(self.bundle, uv.environment(self.engines)),
+                    *self._sources(),
                     "-r",
                     self.bundle.lock,
                 ],
@@ -141,6 +144,11 @@ class _Installation:
             )
         finally:
             watching.cancel()
+
+    def _sources(self) -> tuple[str, ...]:
+        if self.wheels is not None:
+            return uv.only_from(self.wheels)
+        return torch_index(self.bundle, uv.environment(self.engines))
 
     async def _cached_bytes(self) -> int:
         """What has been downloaded, by this attempt and those before it."""

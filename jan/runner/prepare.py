@@ -4,6 +4,7 @@ Both are installed where missing, so that one command is enough on a fresh machi
 """
 
 import difflib
+from pathlib import Path
 
 from jan.errors import NotFound
 from jan.runner import bundles, demonstration, engines, hardware, install, sizes, store
@@ -50,8 +51,8 @@ async def model_for(settings: Settings, engine: Engine, report: Report) -> Model
     return await demonstration.install(settings.home, engine, report)
 
 
-async def engine_for(settings: Settings, report: Report) -> Engine:
-    """Return the engine for this machine, installing it where missing."""
+async def engine_for(settings: Settings, report: Report, *, wheels: Path | None = None) -> Engine:
+    """Return the engine for this machine, installing it where missing, perhaps from wheels."""
     found = hardware.detect()
     variant = found.variant if settings.engine == "auto" else settings.engine
     if settings.engine == "auto" and found.is_broken:
@@ -59,10 +60,10 @@ async def engine_for(settings: Settings, report: Report) -> Engine:
     bundle = bundles.find(variant)
     if engine := engines.find(settings.home, bundle):
         return engine
+    source = f"from {wheels}" if wheels else f"{sizes.in_words(bundle.download_bytes)} to download"
     report(
-        f"Installing the {variant} engine, vLLM {bundle.version}: "
-        f"{sizes.in_words(bundle.download_bytes)} to download, "
+        f"Installing the {variant} engine, vLLM {bundle.version}: {source}, "
         f"{sizes.in_words(bundle.installed_bytes)} on disk",
         None,
     )
-    return await install.install(settings.home, bundle, report)
+    return await install.install(settings.home, bundle, report, wheels=wheels)

@@ -48,6 +48,11 @@ def find_links(environ: Mapping[str, str]) -> list[Path]:
     return [path for path in paths if path.is_dir()]
 
 
+def only_from(wheels: Path) -> tuple[str, ...]:
+    """Options by which uv takes packages from a folder and asks nobody."""
+    return ("--offline", "--no-index", "--find-links", str(wheels))
+
+
 async def run(
     arguments: Sequence[str | Path],
     *,
@@ -61,7 +66,7 @@ async def run(
     """
     argv = [uv.find_uv_bin(), *arguments, "--color", "never"]
     environ = environment(engines)
-    if environ.get("PIP_NO_INDEX") and arguments[0] == "pip":
+    if environ.get("PIP_NO_INDEX") and arguments[0] == "pip" and "--no-index" not in argv:
         argv.append("--no-index")
     async with process.spawn(argv, env=environ, name="uv", on_line=on_line, cwd=engines) as child:
         if await child.wait() != 0:
