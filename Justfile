@@ -45,6 +45,15 @@ fix:
 bench *flags:
     {{python}} -m bench {{flags}}
 
+builder := "build/venv/bin/python"
+
+# Build the executable of a profile (a folder of bundles/) into dist/; needs binutils
+bundle profile="gateway" *flags:
+    {{uv}} venv --quiet --allow-existing --python {{python}} build/venv
+    {{uv}} pip sync --quiet --require-hashes --python {{builder}} requirements.lock bundles/build.lock
+    {{uv}} pip install --quiet --no-deps --python {{builder}} --editable .
+    {{builder}} -m bundles {{profile}} {{flags}}
+
 # Write the generated pages of docs/
 docs:
     {{python}} docs/generate.py
@@ -54,6 +63,8 @@ lock *flags:
     {{compile}} {{flags}} --universal --python-version 3.11 tools.in -o tools.lock
     {{compile}} {{flags}} --universal --python-version 3.11 pyproject.toml -o requirements.lock
     {{compile}} {{flags}} --universal --python-version 3.11 --group dev pyproject.toml -o requirements-dev.lock
+    {{engine}} {{flags}} --constraints requirements.lock bundles/build.in -o bundles/build.lock
+    {{engine}} {{flags}} --constraints bundles/build.lock --no-deps bundles/zstd.in -o bundles/zstd.lock
 
 engine := compile + " --python-version 3.11 --python-platform x86_64-manylinux_2_28"
 torch := if env("UV_FIND_LINKS", "") == "" { "--torch-backend cpu" } else { "" }
