@@ -103,10 +103,21 @@ def engine(
 
 
 @app.command()
-def start(home: Home = None, rounds: Rounds = 5) -> None:
+def start(
+    home: Home = None,
+    rounds: Rounds = 5,
+    executable: Annotated[
+        Path | None, typer.Option(help="A file that `just bundle` built, to compare with.")
+    ] = None,
+) -> None:
     """Measure the time of `jan --help`, to /livez and, with a home, to the first token."""
-    figures = uvloop.run(start_bench.measure(rounds=rounds, home=home))
-    report.show("Start", figures, ratio=("jan", "bare Python"), targets=start_bench.TARGETS)
+    figures = uvloop.run(
+        start_bench.measure(
+            rounds=rounds, home=home, executable=executable and executable.resolve()
+        )
+    )
+    ratio = ("executable", "jan") if executable else ("jan", "bare Python")
+    report.show("Start", figures, ratio=ratio, targets=start_bench.TARGETS)
 
 
 app()

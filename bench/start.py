@@ -4,11 +4,12 @@ import asyncio
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from bench import load, report
+from bench import cost, load, report
 from bench.load import Target
 from bench.report import Figures
 from bench.subjects import (
@@ -25,52 +26,98 @@ from bench.subjects import (
 )
 
 HELP = "jan --help, s"
+UNPACKING = "jan --help, first time ever, s"
 FIRST = "jan serve to /livez, first time ever, s"
 WARM = "jan serve to /livez, warm, s"
 FIRST_TOKEN = "jan serve to the first token, warm, s"
+WORKER = "gateway worker's RSS, idle, MB"
+WHOLE = "whole program's RSS, idle, MB"
 
-TARGETS = {HELP: "<= 0.15", FIRST: "<= 6", WARM: "<= 2.5"}
+SETTLE_S = 2.0
+"""Until what is loaded at the start only is loaded, and the database is migrated."""
+
+SOURCE, FROZEN, BARE = "jan", "executable", "bare Python"
+
+TARGETS = {HELP: "<= 0.15", FIRST: "<= 6", WARM: "<= 2.5", WORKER: "<= 120"}
 
 
-async def measure(*, rounds: int, home: Path | None) -> Figures:
-    """Measure every kind of start; to a first token only with a `home` that has a model."""
-    report.say("jan --help ...")
-    figures: Figures = {
-        HELP: {
-            "jan": median([_run_s([*JAN, "--help"]) for _ in range(rounds * 2)]),
-            "bare Python": median([_run_s([sys.executable, "-c", ""]) for _ in range(rounds * 2)]),
-        }
-    }
+async def measure(*, rounds: int, home: Path | None, executable: Path | None) -> Figures:
+    """Measure every kind of start; to a first token only with a `home` that has a model.
+
+    With an `executable`, each start is also that of this file, in turns with the checkout's.
+    """
+    programs: dict[str, Sequence[str]] = {SOURCE: JAN}
+    if executable is not None:
+        programs[FROZEN] = (str(executable),)
+    figures = _command_line(programs, rounds)
     # Nothing listens on the upstream's port: to be alive the gateway needs no model.
     nowhere = f"http://127.0.0.1:{free_port()}"
-    first_s: list[float] = []
-    warm_s: list[float] = []
+    seen: dict[str, dict[str, list[float]]] = {}
     for _ in range(rounds):
-        with temporary_folder() as empty:
-            report.say("jan serve, twice in a new home ...")
-            first_s.append(await _to_livez_s(empty, nowhere))
-            warm_s.append(await _to_livez_s(empty, nowhere))
-    figures[FIRST] = {"jan": median(first_s)}
-    figures[WARM] = {"jan": median(warm_s)}
+        for name, program in programs.items():
+            with temporary_folder() as empty:
+                report.say(f"{name} serve, twice in a new home ...")
+                first = await _start(program, empty, nowhere)
+                warm = await _start(program, empty, nowhere)
+            measures = {
+                FIRST: first.to_livez_s,
+                WARM: warm.to_livez_s,
+                WORKER: warm.memory.worker_mb,
+                WHOLE: warm.memory.total_mb,
+            }
+            for measure, figure in measures.items():
+                seen.setdefault(measure, {}).setdefault(name, []).append(figure)
+    for measure, row in seen.items():
+        figures[measure] = {name: median(values) for name, values in row.items()}
     if home is not None:
         report.say("jan serve to the first token ...")
-        figures[FIRST_TOKEN] = {"jan": await _to_first_token_s(home)}
+        figures[FIRST_TOKEN] = {SOURCE: await _to_first_token_s(home)}
     return figures
 
 
-def _run_s(argv: Sequence[str]) -> float:
+def _command_line(programs: Mapping[str, Sequence[str]], rounds: int) -> Figures:
+    """Measure what every command pays before it does anything."""
+    report.say("jan --help ...")
+    figures: Figures = {HELP: {}}
+    if FROZEN in programs:
+        with temporary_folder() as cache:
+            fresh = [
+                _run_s([*programs[FROZEN], "--help"], JAN_CACHE=cache / str(number))
+                for number in range(rounds)
+            ]
+        figures[UNPACKING] = {FROZEN: median(fresh)}
+    for name, program in programs.items():
+        figures[HELP][name] = median([_run_s([*program, "--help"]) for _ in range(rounds * 2)])
+    bare = [_run_s([sys.executable, "-c", ""]) for _ in range(rounds * 2)]
+    figures[HELP][BARE] = median(bare)
+    return figures
+
+
+def _run_s(argv: Sequence[str], **environ: object) -> float:
     started_s = time.monotonic()
-    subprocess.run(argv, env=environment(), stdout=subprocess.DEVNULL, check=True)
+    subprocess.run(argv, env=environment(**environ), stdout=subprocess.DEVNULL, check=True)
     return time.monotonic() - started_s
 
 
-async def _to_livez_s(home: Path, upstream_url: str) -> float:
+@dataclass(frozen=True)
+class Start:
+    """One start of `jan serve`."""
+
+    to_livez_s: float
+    memory: cost.Memory
+    """When everything but a model server was there."""
+
+
+async def _start(program: Sequence[str], home: Path, upstream_url: str) -> Start:
     port, log = free_port(), home / "bench.log"
     env = environment(JAN_HOME=home, JAN_PORT=port, JAN_INFERENCE_MODEL_URL=upstream_url)
     started_s = time.monotonic()
-    async with running([*JAN, "serve"], env, log) as process:
-        await until_ok(Target("jan", port, ""), "/livez", process, log, timeout_s=START_TIMEOUT_S)
-        return time.monotonic() - started_s
+    async with running([*program, "serve"], env, log) as process:
+        target = Target("jan", port, "")
+        await until_ok(target, "/livez", process, log, timeout_s=START_TIMEOUT_S)
+        to_livez_s = time.monotonic() - started_s
+        await asyncio.sleep(SETTLE_S)
+        return Start(to_livez_s, cost.memory(process))
 
 
 async def _to_first_token_s(home: Path) -> float:
