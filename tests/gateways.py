@@ -170,7 +170,7 @@ async def running_gateway(  # noqa: PLR0913 - as many as a gateway has parts
             try:
                 yield gateway
             finally:
-                relay.cut()
+                front.passages.cut()
     finally:
         looking.cancel()
         with contextlib.suppress(asyncio.CancelledError):

@@ -17,6 +17,7 @@ from jan.models import routes as models
 def create_app(parts: Parts) -> Front:
     """Make the app that the server runs."""
     origins = Origins(parts.allowed_origins)
+    passages = parts.relay.passages
     keyed = Router(
         "/",
         route_handlers=[
@@ -32,7 +33,7 @@ def create_app(parts: Parts) -> Front:
         parts.catalog,
         parts.checks,
         parts.optional_checks,
-        is_draining=lambda: front.is_draining,
+        is_draining=lambda: passages.is_draining,
     )
     app = Litestar(
         [
@@ -45,11 +46,11 @@ def create_app(parts: Parts) -> Front:
         logging_config=None,
         openapi_config=None,
     )
-    front = Front(
+    return Front(
         app,
         parts.record,
         parts.note_use,
+        passages=passages,
         origins=origins,
         proxies=Proxies(parts.trusted_proxies),
     )
-    return front

@@ -13,7 +13,7 @@ import structlog
 
 from jan import clients, ids
 from jan.chat.dialect import ENDPOINTS
-from jan.chat.relay import shutting_down
+from jan.chat.passage import Passages
 from jan.clients import Proxies
 from jan.gateway import render, security
 from jan.gateway.origins import Origins
@@ -36,23 +36,24 @@ log = structlog.get_logger("jan.access")
 class Front:
     """An ASGI app around the app."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - as many as it has neighbours
         self,
         app: ASGIApp,
         record: Callable[[Exchange], None],
         note_use: Callable[[str], None] = lambda _: None,
         *,
+        passages: Passages | None = None,
         origins: Origins | None = None,
         proxies: Proxies | None = None,
     ) -> None:
+        """Take what runs for long apart, for that is refused and cut by itself."""
         self.app = app
         self.record = record
         self.note_use = note_use
         self.origins = origins or Origins()
         self.proxies = proxies or Proxies()
         self._always = (*security.ALWAYS, *self.origins.always)
-        self.is_draining = False
-        """Set while the process shuts down: new requests are refused, running ones go on."""
+        self.passages = passages or Passages()
         self.running = 0
         """Requests that have not ended."""
 
@@ -86,7 +87,8 @@ class Front:
                 if allowed is not None:
                     await _answer(send_marked, 204, allowed)
                     return
-            self._refuse_if_draining(exchange)
+            if exchange.path not in PROBES | REFUSES_ITSELF:
+                self.passages.admit()
             if exchange.method == "HEAD":
                 # As GET: the server drops the body, by the scope that it kept for itself.
                 scope = {**scope, "method": "GET"}
@@ -114,13 +116,9 @@ class Front:
             headers += self.origins.headers(origin)
         if self.proxies.networks and clients.is_secure(scope):
             headers.append(security.HTTPS_ONLY)
-        if self.is_draining:
+        if self.passages.is_draining:
             headers.append((b"connection", b"close"))
         return headers
-
-    def _refuse_if_draining(self, exchange: Exchange) -> None:
-        if self.is_draining and exchange.path not in PROBES | REFUSES_ITSELF:
-            raise shutting_down()
 
     def _finish(self, exchange: Exchange, scope: Scope) -> None:
         exchange.duration_ms = exchange.elapsed_ms

@@ -15,7 +15,6 @@ import structlog
 import uvicorn
 
 from jan import clock
-from jan.chat.relay import Relay
 from jan.gateway.front import Front
 from jan.gateway.protocol import Protocol
 
@@ -56,7 +55,7 @@ def configured(front: Front) -> Server:
     return Server(config)
 
 
-async def serve(front: Front, relay: Relay, listener: socket.socket, *, grace_s: float) -> None:
+async def serve(front: Front, listener: socket.socket, *, grace_s: float) -> None:
     """Serve until a signal says to stop, then drain."""
     server = configured(front)
     stopping = asyncio.Event()
@@ -74,20 +73,20 @@ async def serve(front: Front, relay: Relay, listener: socket.socket, *, grace_s:
     await asyncio.wait((serving, waiting), return_when=asyncio.FIRST_COMPLETED)
     waiting.cancel()
     if stopping.is_set():
-        await drain(server, front, relay, grace_s=grace_s)
+        await drain(server, front, grace_s=grace_s)
     await serving
 
 
-async def drain(server: Server, front: Front, relay: Relay, *, grace_s: float) -> None:
+async def drain(server: Server, front: Front, *, grace_s: float) -> None:
     """Take no new requests, let the running ones finish within the grace, and cut the rest."""
     log.info("draining", running=front.running, grace_s=grace_s)
-    front.is_draining = relay.is_draining = True
+    front.passages.is_draining = True
     for listening in server.servers:
         listening.close()
     await _until_idle(front, grace_s)
     if front.running:
         log.warning("cutting what still runs", running=front.running)
-        relay.cut()
+        front.passages.cut()
         await _until_idle(front, FAREWELL_S)
     server.should_exit = True
 

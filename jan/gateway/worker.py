@@ -87,7 +87,7 @@ async def run(loaded: Loaded, listener: socket.socket) -> None:
             )
         )
         log.info("listening", port=listener.getsockname()[1])
-        await server.serve(front, relay, listener, grace_s=settings.drain_grace_s)
+        await server.serve(front, listener, grace_s=settings.drain_grace_s)
         for task in running:
             task.cancel()
     client.close()

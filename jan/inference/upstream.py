@@ -172,6 +172,13 @@ class Upstream:
             return body
 
 
+def refusal(answer: Connection, body: bytes, path: str) -> JanError:
+    """Put an answer of `path` that is no success into Jan's words."""
+    if answer.status < 400:  # noqa: PLR2004 - a redirect: nothing that a model server answers
+        return UpstreamError(f"The model server answered with status {answer.status}.")
+    return Refused(answer.status, body, answer.headers.get(b"retry-after"), path)
+
+
 def loading() -> ModelLoading:
     """Say that no model can answer yet."""
     return ModelLoading(

@@ -159,7 +159,7 @@ async def test_shutting_down_cuts_a_stream_with_an_error_event(
 
     upstream.script(PATH, begin_and_think)
     async with client.stream("POST", PATH, json=STREAM) as answer:
-        gateway.relay.cut()
+        gateway.front.passages.cut()
         text = (await answer.aread()).decode()
 
     [event] = parsed(text)

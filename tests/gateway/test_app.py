@@ -106,7 +106,7 @@ async def test_a_wrong_method_on_the_data_plane_leaves_a_row(
 async def test_what_is_refused_while_draining_leaves_a_row_on_the_data_plane_alone(
     gateway: Gateway, client: httpx.AsyncClient
 ) -> None:
-    gateway.front.is_draining = gateway.relay.is_draining = True
+    gateway.front.passages.is_draining = True
     answers = [
         await client.post("/v1/chat/completions", json=CHAT),
         await client.get("/v1/models"),

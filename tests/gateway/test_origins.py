@@ -298,7 +298,7 @@ async def test_a_bug_may_be_read() -> None:
 
 
 async def test_a_shutdown_may_be_read(gateway: Gateway, client: httpx.AsyncClient) -> None:
-    gateway.front.is_draining = gateway.relay.is_draining = True
+    gateway.front.passages.is_draining = True
     preflight = await client.options(PATH, headers=PREFLIGHT)
     answer = await client.post(PATH, json=CHAT, headers={"origin": APP})
 
