@@ -1,6 +1,6 @@
 """Server-sent events as bytes: where one ends, how one is written.
 
-Events pass through as they came; nothing here takes one apart.
+Events that pass through stay as they came.
 Source: https://html.spec.whatwg.org/multipage/server-sent-events.html
 """
 
@@ -32,3 +32,9 @@ def each(events: bytes) -> list[bytes]:
     """Cut complete events apart, every one with the blank line that ends it."""
     blank = b"\r\n\r\n" if b"\n\r\n" in events else b"\n\n"
     return [part + blank for part in events.split(blank) if part]
+
+
+def data(event: bytes) -> bytes:
+    """Take the data out of an event that has one line of it. Empty for a comment."""
+    start = event.find(b"data:")
+    return event[start + 5 :].strip() if start >= 0 else b""

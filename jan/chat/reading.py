@@ -129,7 +129,7 @@ class StreamReader:
     def _read_failure(self, events: bytes) -> None:
         for event in sse.each(events):
             try:
-                error = _failure.decode(_data(event)).error
+                error = _failure.decode(sse.data(event)).error
             except UNREADABLE:
                 continue
             if error and self.failure_status is None:
@@ -145,7 +145,7 @@ class StreamReader:
 
     def _is_for_us(self, event: bytes) -> bool:
         try:
-            answer = _answer.decode(_data(event))
+            answer = _answer.decode(sse.data(event))
         except UNREADABLE:
             return False
         counts = answer.usage
@@ -165,7 +165,7 @@ def _status_of(error: Any) -> int:
 
 def _has_token(event: bytes) -> bool:
     try:
-        chunk = _chunk.decode(_data(event))
+        chunk = _chunk.decode(sse.data(event))
     except UNREADABLE:
         return False
     if chunk.type:
@@ -174,7 +174,3 @@ def _has_token(event: bytes) -> bool:
         choice.text or any(value for name, value in choice.delta.items() if name != "role")
         for choice in chunk.choices
     )
-
-
-def _data(event: bytes) -> bytes:
-    return event[event.find(b"data:") + 5 :].strip()

@@ -20,7 +20,8 @@ MAX_BIGINT = 2**63 - 1
 """The longest that PostgreSQL can count. Clients may announce twice that."""
 
 ASK = b'"stream_options":{"include_usage":true}'
-_AT = re.compile(r" - at `\$\.([^`]+)`$")
+_AT = re.compile(r" - at `\$\.?([^`]+)`$")
+_MISSING = re.compile(r"missing required field `([^`]+)`")
 
 
 class ClientGone(JanError):
@@ -88,7 +89,7 @@ def read(body: bytes) -> Routing:
     try:
         return _routing.decode(body)
     except msgspec.ValidationError as error:
-        raise _invalid(str(error)) from None
+        raise invalid(str(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError):
         # msgspec refuses escapes of lone surrogates, which are JSON (RFC 8259, section 8.2) and
         # which JavaScript writes. The standard library takes them, and names places by line.
@@ -99,16 +100,16 @@ def read(body: bytes) -> Routing:
 
 def _read_slowly(body: bytes) -> Routing:
     try:
-        routing = msgspec.convert(_load(body), Routing)
+        routing = msgspec.convert(load(body), Routing)
     except msgspec.ValidationError as error:
-        raise _invalid(str(error)) from None
+        raise invalid(str(error)) from None
     # No model is called so, but what is said of it must be text.
     routing.model = routing.model.encode(errors="replace").decode()
     return routing
 
 
-def _load(body: bytes) -> Any:
-    """Decode any JSON.
+def load(body: bytes) -> Any:
+    """Decode any JSON, lone surrogates included.
 
     Raises:
         InvalidJSON: as `read`.
@@ -126,12 +127,20 @@ def _load(body: bytes) -> Any:
         raise InvalidJSON("The request body holds a number that is too long.") from None
 
 
-def _invalid(words: str) -> InvalidRequest:
-    if missing := re.search(r"missing required field `(.+)`", words):
-        name = missing[1]
+def invalid(words: str, within: str = "") -> InvalidRequest:
+    """Turn what msgspec says of a document that is not as it must be into a refusal.
+
+    It names the field at fault, such as `messages[0].role`. `within` is the place of the document
+    in the request, where it is not all of it.
+    """
+    at = _AT.search(words)
+    place = ".".join(part for part in (within, at and at[1]) if part).replace(".[", "[")
+    if missing := _MISSING.search(words):
+        name = f"{place}.{missing[1]}" if place else missing[1]
         return InvalidRequest(f"You must provide the parameter `{name}`.", param=name)
-    if at := _AT.search(words):
-        return InvalidRequest(f"`{at[1]}`: {words[: at.start()].lower()}.", param=at[1])
+    if place:
+        said = words[: at.start()] if at else words
+        return InvalidRequest(f"`{place}`: {said[:1].lower()}{said[1:]}.", param=place)
     return InvalidRequest("The request body must be a JSON object.")
 
 
@@ -158,6 +167,6 @@ def ask_for_usage(body: bytes, routing: Routing) -> bytes | None:
     try:
         members = _members.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError):  # as in `read`
-        return json.dumps(_load(body) | {"stream_options": options}).encode()
+        return json.dumps(load(body) | {"stream_options": options}).encode()
     members["stream_options"] = msgspec.Raw(msgspec.json.encode(options))
     return msgspec.json.encode(members)
