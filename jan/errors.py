@@ -5,7 +5,9 @@
     │   ├── InvalidJSON       400
     │   ├── InvalidCode       400
     │   ├── BodyTooLarge      413
-    │   └── HeadersTooLarge   431
+    │   ├── ContextLengthExceeded 400
+    │   ├── HeadersTooLarge   431
+    │   └── Unsupported       400
     ├── Unauthorized          401  no credential, or one that does not work
     │   ├── TokenExpired      401
     │   ├── SessionEnded      401
@@ -87,6 +89,18 @@ class BodyTooLarge(InvalidRequest):
 
     status = 413
     code = "request_too_large"
+
+
+class ContextLengthExceeded(InvalidRequest):
+    """What the model is to read is longer than its context."""
+
+    code = "context_length_exceeded"
+
+
+class Unsupported(InvalidRequest):
+    """The request is well formed, but asks for what this Jan, or its model server, can't do."""
+
+    code = "unsupported"
 
 
 class HeadersTooLarge(InvalidRequest):

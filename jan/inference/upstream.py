@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from jan.errors import JanError, ModelLoading, UpstreamError
+from jan.errors import ContextLengthExceeded, JanError, ModelLoading, UpstreamError
 from jan.inference.client import Client, Unreachable
 from jan.inference.connection import Connection, ConnectionLost
 
@@ -47,6 +47,8 @@ NO_SUCH_PATH = re.compile(r"not found\.?", re.IGNORECASE)
 none for embeddings where the model makes none."""
 MAX_PROBLEMS = 3
 """Told of a body with several. One mistake in a message can be reported once for each role."""
+TOO_LONG = "maximum context length"
+"""How vLLM, and OpenAI, say that a prompt is longer than the context."""
 
 UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 """What msgspec raises for a document that is not what was expected, or not JSON, or not text."""
@@ -69,7 +71,10 @@ class Refused(JanError):
         fallback = "invalid_request_error" if is_fault_of_caller else "server_error"
         self.status = status
         self.type = TYPES.get(status, fallback)
-        self.code = said.code or CODES.get(
+        code = said.code
+        if code is None and status == 400 and TOO_LONG in words:  # noqa: PLR2004
+            code = ContextLengthExceeded.code
+        self.code = code or CODES.get(
             status, "invalid_request" if is_fault_of_caller else "upstream_error"
         )
 
