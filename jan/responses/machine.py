@@ -1,0 +1,284 @@
+"""From the chunks of a chat completion to the events, and the answer, of a response.
+
+Chunks go in, events come out: nothing here waits or speaks to anybody. The rules that events keep:
+- Numbers are unbroken. Every item, and every part of one, that was added is done before the end.
+- Reasoning and words are done when something else begins. Calls stay open until the model has
+  finished, because servers may send pieces of several by turns.
+- There is one last event: completed, incomplete or failed. Nothing follows it.
+
+Events are made from text that was decoded event by event, so no character is ever cut in half.
+"""
+
+from collections.abc import Collection
+
+from jan import clock, ids
+from jan.errors import JanError, UpstreamError
+from jan.inference.chunks import Chunk, Delta, Logprob, Logprobs, ToolCall, Usage
+from jan.responses import events, response
+from jan.responses.events import Tape
+from jan.responses.response import IncompleteDetails, ItemStatus, Reason, Response
+from jan.responses.schemas import Create
+from jan.responses.tools import Toolset
+from jan.responses.writers import CallWriter, MessageWriter, ReasoningWriter, Writer, begin_call
+
+REASONS: dict[str, Reason] = {
+    "length": "max_output_tokens",
+    "content_filter": "content_filter",
+}
+"""Why a response is incomplete, by how the model has ended."""
+BROKEN_OFF = frozenset({"abort", "error"})
+"""How vLLM says that it gave up."""
+
+
+class _Call:
+    """A call whose name has perhaps not come yet."""
+
+    def __init__(self) -> None:
+        self.call_id: str | None = None
+        self.writer: CallWriter | None = None
+        self.waiting: list[str] = []
+
+
+class Machine:
+    """Makes one response."""
+
+    def __init__(
+        self,
+        begun: Response,
+        create: Create,
+        toolset: Toolset,
+        *,
+        next_number: int = 0,
+    ) -> None:
+        """`next_number` is that of the first event."""
+        self.response = begun
+        """As it is now. Its output grows as items are begun."""
+        self.usage: Usage | None = None
+        """What the model server has counted, once it has told."""
+        self.engine: str | None = None
+        """Which engine answers, if it says so."""
+        self._toolset = toolset
+        self._wants_logprobs = create.wants_logprobs
+        self._as_summary = create.reasoning is not None and create.reasoning.wants_summary
+        options = create.stream_options
+        pads = options is None or options.include_obfuscation is not False
+        self._tape = Tape(next_number=next_number, pads=pads)
+        self._open: list[Writer] = []
+        self._speaking: MessageWriter | ReasoningWriter | None = None
+        self._calls: list[_Call] = []
+        self._by_index: dict[int, _Call] = {}
+        self._latest: Writer | None = None
+        self._finish_reason: str | None = None
+        self._held_logprobs: list[Logprob] = []
+
+    @property
+    def next_number(self) -> int:
+        """The number that the next event will have."""
+        return self._tape.next_number
+
+    @property
+    def has_output(self) -> bool:
+        """Whether anything of the model's own has come."""
+        return bool(self.response.output)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the last event has been made."""
+        return self.response.status not in {"queued", "in_progress"}
+
+    def queue(self) -> list[bytes]:
+        """Begin a response that waits for its turn."""
+        self.response.status = "queued"
+        self._tell(events.CREATED)
+        self._tell(events.QUEUED)
+        return self._tape.take()
+
+    def begin(self) -> list[bytes]:
+        """Begin, whether or not it has been queued before."""
+        if self.response.status != "queued":
+            self._tell(events.CREATED)
+        self.response.status = "in_progress"
+        self._tell(events.IN_PROGRESS)
+        return self._tape.take()
+
+    def feed(self, chunk: Chunk) -> list[bytes]:
+        """Take a chunk of a stream, or a whole answer.
+
+        Raises:
+            UpstreamError: the model server says that it has given up.
+        """
+        if chunk.usage is not None:
+            self.usage = chunk.usage
+        if chunk.system_fingerprint is not None:
+            self.engine = chunk.system_fingerprint
+        # Whoever goes on after the end has nothing to say that anything is still open for.
+        if chunk.choices and self._finish_reason is None:
+            choice = chunk.choices[0]
+            delta = choice.delta or choice.message
+            if delta is not None:
+                self._take(delta, choice.logprobs)
+            if choice.finish_reason:
+                if choice.finish_reason in BROKEN_OFF:
+                    raise UpstreamError("The model server stopped before its answer was complete.")
+                self._finish_reason = choice.finish_reason
+                self._close_all(cut=self._cut_by_model())
+        return self._tape.take()
+
+    def finish(self) -> list[bytes]:
+        """End, when all has come."""
+        reason = REASONS.get(self._finish_reason or "")
+        self._close_all(cut=self._cut_by_model())
+        if reason is not None:
+            self.response.incomplete_details = IncompleteDetails(reason)
+            return self._end("incomplete", events.INCOMPLETE)
+        self.response.completed_at = int(clock.now().timestamp())
+        return self._end("completed", events.COMPLETED)
+
+    def fail(self, error: JanError) -> list[bytes]:
+        """End because something went wrong. What there is of items is kept as incomplete."""
+        if self.is_over:
+            return []
+        self._close_all(cut=self._open)
+        self.response.error = response.error_of(error)
+        return self._end("failed", events.FAILED)
+
+    def cut(self) -> list[bytes]:
+        """End because nobody listens any more. What there is is kept as incomplete."""
+        if self.is_over:
+            return []
+        self._close_all(cut=self._open)
+        return self._end("incomplete", events.INCOMPLETE)
+
+    def cancel(self) -> list[bytes]:
+        """End because somebody wants it to. OpenAI has no event for it, so there may be none."""
+        if self.is_over:
+            return []
+        self._close_all(cut=self._open)
+        self._count()
+        self.response.status = "cancelled"
+        return self._tape.take()
+
+    def _end(self, status: response.Status, head: bytes) -> list[bytes]:
+        self._count()
+        self.response.status = status
+        self._tell(head)
+        return self._tape.take()
+
+    def _count(self) -> None:
+        if self.usage is not None:
+            self.response.usage = response.usage_of(self.usage)
+
+    def _tell(self, head: bytes) -> None:
+        self._tape.write(head, {"response": self.response})
+
+    def _take(self, delta: Delta, logprobs: Logprobs | None) -> None:
+        thoughts = delta.reasoning or delta.reasoning_content
+        if self._wants_logprobs and logprobs is not None and logprobs.content:
+            self._hold(delta, logprobs.content)
+        if thoughts:
+            self._thinker().think(_clean(thoughts))
+        if delta.content:
+            held, self._held_logprobs = self._held_logprobs, []
+            self._speaker().say(_clean(delta.content), held)
+        if delta.refusal:
+            self._speaker().refuse(_clean(delta.refusal))
+        for piece in delta.tool_calls or ():
+            self._take_call(piece)
+
+    def _hold(self, delta: Delta, tokens: list[Logprob]) -> None:
+        """Keep those of words. Some come before their text: half a character, half a tag."""
+        if delta.content or not (delta.reasoning or delta.reasoning_content or delta.tool_calls):
+            self._held_logprobs += tokens
+
+    def _speaker(self) -> MessageWriter:
+        writer = self._speaking
+        if not isinstance(writer, MessageWriter):
+            self._be_silent()
+            writer = self._speaking = MessageWriter(self._tape, len(self.response.output))
+            self._add(writer)
+        return writer
+
+    def _thinker(self) -> ReasoningWriter:
+        writer = self._speaking
+        if not isinstance(writer, ReasoningWriter):
+            self._be_silent()
+            writer = self._speaking = ReasoningWriter(
+                self._tape, len(self.response.output), as_summary=self._as_summary
+            )
+            self._add(writer)
+        return writer
+
+    def _be_silent(self) -> None:
+        """End words or thoughts: something else begins."""
+        if self._speaking is not None:
+            self._speaking.close("completed")
+            self._open.remove(self._speaking)
+            self._speaking = None
+
+    def _take_call(self, piece: ToolCall) -> None:
+        function = piece.function
+        name = function and function.name
+        call = self._find_call(piece, name)
+        arguments = _clean(function.arguments) if function and function.arguments else ""
+        if call.writer is None:
+            if arguments:
+                call.waiting.append(arguments)
+            if not name:
+                return
+            self._be_silent()
+            tool = self._toolset.tool(name)
+            call.call_id = call.call_id or ids.new("call")
+            call.writer = begin_call(self._tape, len(self.response.output), call.call_id, tool)
+            self._add(call.writer)
+            arguments = "".join(call.waiting)
+        self._latest = call.writer
+        if arguments:
+            call.writer.add(arguments)
+
+    def _find_call(self, piece: ToolCall, name: str | None) -> _Call:
+        """Find the call that a piece belongs to. Servers differ in how they tell.
+
+        By its index; some repeat one index for all calls, and tell them apart by ids; some have
+        no index at all.
+        """
+        index = piece.index
+        call = self._calls[-1] if self._calls else None
+        if index is not None:
+            call = self._by_index.get(index)
+        is_begun = call is not None and call.writer is not None
+        if call is None or (is_begun and name and piece.id and piece.id != call.call_id):
+            call = _Call()
+            self._calls.append(call)
+            if index is not None:
+                self._by_index[index] = call
+        call.call_id = call.call_id or piece.id
+        return call
+
+    def _add(self, writer: Writer) -> None:
+        self.response.output.append(writer.item)  # pyright: ignore[reportArgumentType] - one of the union
+        self._open.append(writer)
+        self._latest = writer
+
+    def _cut_by_model(self) -> Collection[Writer]:
+        """A model that ends in the middle of something does so in what it wrote last."""
+        return [self._latest] if self._finish_reason in REASONS and self._latest else ()
+
+    def _close_all(self, *, cut: Collection[Writer]) -> None:
+        """End all open items. Those that were cut are incomplete."""
+        for writer in self._open:
+            status: ItemStatus = "incomplete" if writer in cut else "completed"
+            writer.close(status)
+        self._open = []
+        self._speaking = None
+
+
+def error_event(error: JanError, number: int) -> bytes:
+    """Write the event that ends a stream where not even the response can be told any more."""
+    tape = Tape(next_number=number, pads=False)
+    tape.write(events.ERROR, {"code": error.code, "message": error.message, "param": error.param})
+    return tape.take()[0]
+
+
+def _clean(text: str) -> str:
+    """Replace what the database can't hold, so that what is streamed and what is kept are one."""
+    return text.replace("\x00", "\ufffd") if "\x00" in text else text

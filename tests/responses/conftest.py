@@ -1,0 +1,5 @@
+"""The gateway's fixtures."""
+
+from tests.gateways import client, gateway, upstream
+
+__all__ = ["client", "gateway", "upstream"]
