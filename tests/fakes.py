@@ -196,6 +196,12 @@ async def count_tokens(_: Seen, reply: Reply) -> None:
     await reply.json({"input_tokens": 7})
 
 
+async def tokenize(seen: Seen, reply: Reply) -> None:
+    """Count tokens as vLLM does, one for each message."""
+    count = len(seen.json["messages"])
+    await reply.json({"count": count, "max_model_len": 8192, "tokens": [1] * count})
+
+
 async def models(_: Seen, reply: Reply) -> None:
     """List the one model, as vLLM does."""
     model = {"id": MODEL, "object": "model", "created": 1, "owned_by": "vllm"}
@@ -225,6 +231,7 @@ class FakeUpstream:
             "/v1/embeddings": embeddings,
             "/v1/messages": messages,
             "/v1/messages/count_tokens": count_tokens,
+            "/tokenize": tokenize,
         }
     )
     connections: int = 0

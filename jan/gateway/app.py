@@ -10,18 +10,26 @@ from jan.gateway.authenticate import Authenticate
 from jan.gateway.front import Front
 from jan.gateway.origins import Origins
 from jan.gateway.parts import Parts
+from jan.inference.chat import Chat
 from jan.invites import routes as invites
 from jan.models import routes as models
+from jan.responses import routes as responses
+from jan.responses.serving import Responses
 
 
 def create_app(parts: Parts) -> Front:
     """Make the app that the server runs."""
     origins = Origins(parts.allowed_origins)
-    passages = parts.relay.passages
+    relay = parts.relay
+    passages = relay.passages
+    making = Responses(
+        Chat(relay.upstream, parts.catalog), passages, max_body_bytes=relay.max_body_bytes
+    )
     keyed = Router(
         "/",
         route_handlers=[
-            *chat.handlers(parts.relay),
+            *chat.handlers(relay),
+            *responses.handlers(making),
             models.router(parts.catalog),
             *administration.routers(parts.key_secret, parts.passwords, parts.invites),
             auth.router(parts.means),
