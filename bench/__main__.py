@@ -14,6 +14,7 @@ from bench import engine as engine_bench
 from bench import gateway as gateway_bench
 from bench import peers as peers_bench
 from bench import report, subjects
+from bench import responses as responses_bench
 from bench import start as start_bench
 
 ENGINE_HOME = Path(__file__).parents[1] / ".cache" / "engine-home"
@@ -50,6 +51,21 @@ def gateway(rounds: Rounds = 5) -> None:
                 figures = await gateway_bench.measure(mock, [jan], rounds=rounds)
         targets = gateway_bench.TARGETS
         report.show("Gateway", figures, ratio=("jan", "direct"), targets=targets)
+
+    uvloop.run(run())
+
+
+@app.command()
+def responses(rounds: Rounds = 5) -> None:
+    """Measure what a response costs over the chat completion beneath it."""
+
+    async def run() -> None:
+        with subjects.temporary_folder() as home:
+            async with subjects.mock() as mock, subjects.jan(mock.target, home) as jan:
+                figures = await responses_bench.measure(jan, rounds=rounds)
+        report.show(
+            "Responses", figures, ratio=("responses", "chat"), targets=responses_bench.TARGETS
+        )
 
     uvloop.run(run())
 

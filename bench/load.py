@@ -16,6 +16,8 @@ import msgspec
 Check = Callable[[bytes], bool]
 """Whether a body is what was asked for."""
 
+PROMPT = "Tell me a story about a lighthouse keeper. " * 8
+
 CONNECT_AT_ONCE = 64
 """Fewer than any backlog, so that no connection is made twice."""
 
@@ -35,10 +37,17 @@ class Target:
 
     def chat(self, **fields: Any) -> bytes:
         """Make the bytes of a chat completion request."""
-        message = {"role": "user", "content": "Tell me a story about a lighthouse keeper. " * 8}
-        content = msgspec.json.encode({"model": self.model, "messages": [message], **fields})
+        message = {"role": "user", "content": PROMPT}
+        return self._post("/v1/chat/completions", {"messages": [message], **fields})
+
+    def response(self, **fields: Any) -> bytes:
+        """Make the bytes of a request for a response that is not stored."""
+        return self._post("/v1/responses", {"input": PROMPT, "store": False, **fields})
+
+    def _post(self, path: str, fields: dict[str, Any]) -> bytes:
+        content = msgspec.json.encode({"model": self.model, **fields})
         head = (
-            f"POST /v1/chat/completions HTTP/1.1\r\n{self._headers()}"
+            f"POST {path} HTTP/1.1\r\n{self._headers()}"
             f"content-type: application/json\r\ncontent-length: {len(content)}\r\n\r\n"
         )
         return head.encode() + content
