@@ -8,8 +8,7 @@ from urllib.parse import unquote_to_bytes
 
 import msgspec
 
-from jan.errors import InvalidRequest, Unsupported
-from jan.responses.items import (
+from jan.conversations.items import (
     InputAudio,
     InputFile,
     InputImage,
@@ -18,6 +17,7 @@ from jan.responses.items import (
     Part,
     Refusal,
 )
+from jan.errors import InvalidRequest, Unsupported
 
 TEXT_TYPES = ("text/", "application/json", "application/xml", "application/x-yaml")
 """Files of these types are given to the model as text. Of others, the model server decides."""

@@ -13,9 +13,8 @@ from typing import Any
 
 import msgspec
 
-from jan.errors import InvalidRequest, Unsupported
-from jan.responses import content, items, tools
-from jan.responses.items import (
+from jan.conversations import items
+from jan.conversations.items import (
     CallOutput,
     CustomToolCall,
     FunctionCall,
@@ -25,6 +24,8 @@ from jan.responses.items import (
     Message,
     Reasoning,
 )
+from jan.errors import InvalidRequest, Unsupported
+from jan.responses import content, tools
 
 ChatMessage = dict[str, Any]
 

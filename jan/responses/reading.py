@@ -11,10 +11,11 @@ from typing import Any, TypeVar
 import msgspec
 
 from jan.chat import request
+from jan.conversations import items
+from jan.conversations.items import Item
 from jan.errors import InvalidJSON, InvalidRequest, Unsupported
 from jan.inference.upstream import UNREADABLE
-from jan.responses import items, schemas
-from jan.responses.items import Item
+from jan.responses import schemas
 from jan.responses.schemas import Count, Create, Reading
 
 T = TypeVar("T", bound=Reading)

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from jan.conversations.items import Item
 from jan.errors import InvalidRequest
 from jan.responses import messages, tools
-from jan.responses.items import Item
 from jan.responses.messages import ChatMessage
 from jan.responses.reading import Asked
 from jan.responses.schemas import Count, Create, JsonObject, JsonSchema, Reading

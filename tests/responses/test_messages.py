@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
+from jan.conversations.items import Item
 from jan.errors import InvalidRequest, Unsupported
 from jan.responses import messages
-from jan.responses.items import Item
 
 USER = {"role": "user", "content": "hi"}
 PICTURE = "data:image/png;base64,AAAA"

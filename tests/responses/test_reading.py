@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
+from jan.conversations import items
 from jan.errors import JanError, Unsupported
-from jan.responses import items, reading
+from jan.responses import reading
 from tests.responses.chats import ASK
 
 STORED = ASK | {"store": True}
