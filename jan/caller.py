@@ -53,6 +53,15 @@ class Caller:
         return None if self.is_at_home else self.organization_id
 
     @property
+    def owner_id(self) -> str | None:
+        """Whose the conversations and responses are that this caller makes in the project.
+
+        A person's, whatever they come with; else the service account's, or the key's own. None:
+        an operator, who has none.
+        """
+        return self.user_id or self.service_account_id or self.key_id
+
+    @property
     def is_platform(self) -> bool:
         """Whether all organizations and users of this Jan are theirs to administer."""
         return Scope.PLATFORM_ADMIN in self.scopes

@@ -19,7 +19,8 @@ from jan.errors import DatabaseUnavailable, InvalidRequest
 
 SET = """
 SELECT set_config('jan.scope', $1, true), set_config('jan.organization', $2, true),
-       set_config('jan.project', $3, true), set_config('jan.user', $4, true)
+       set_config('jan.project', $3, true), set_config('jan.user', $4, true),
+       set_config('jan.owner', $5, true)
 """
 """For the rest of the transaction. Source: https://www.postgresql.org/docs/18/functions-admin.html"""
 
@@ -30,6 +31,7 @@ class _Tenant:
     organization_id: str = ""
     project_id: str = ""
     user_id: str = ""
+    owner_id: str = ""
 
 
 SYSTEM = _Tenant("system")
@@ -156,11 +158,20 @@ def _database() -> Database:
 
 def _tenant(caller: Caller) -> _Tenant:
     return _Tenant(
-        "tenant", caller.organization_id or "", caller.project_id or "", caller.user_id or ""
+        "tenant",
+        caller.organization_id or "",
+        caller.project_id or "",
+        caller.user_id or "",
+        caller.owner_id or "",
     )
 
 
 async def _tell(connection: PoolConnectionProxy, tenant: _Tenant) -> None:
     await connection.execute(
-        SET, tenant.scope, tenant.organization_id, tenant.project_id, tenant.user_id
+        SET,
+        tenant.scope,
+        tenant.organization_id,
+        tenant.project_id,
+        tenant.user_id,
+        tenant.owner_id,
     )

@@ -2,10 +2,13 @@
 
 from jan.audit.tables import AuditLog
 from jan.auth.tables import Attempt, Identity, OneTimeCode, RefreshToken, Session
+from jan.conv.tables import Workspace
+from jan.conversations.tables import Conversation, ConversationItem
 from jan.invites.tables import Invite, InviteProject
 from jan.keys.tables import ApiKey
 from jan.organization.tables import Organization, OrganizationMember
 from jan.projects.tables import Project, ProjectMember, ServiceAccount
+from jan.responses.tables import Response, ResponseEvent, ResponseItem
 from jan.usage.tables import Usage
 from jan.users.tables import User
 
@@ -13,6 +16,8 @@ TABLES = (
     ApiKey,
     Attempt,
     AuditLog,
+    Conversation,
+    ConversationItem,
     Identity,
     Invite,
     InviteProject,
@@ -22,8 +27,12 @@ TABLES = (
     Project,
     ProjectMember,
     RefreshToken,
+    Response,
+    ResponseEvent,
+    ResponseItem,
     ServiceAccount,
     Session,
     Usage,
     User,
+    Workspace,
 )
