@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from piccolo.apps.migrations.auto.migration_manager import MigrationManager
 
 from jan.db.engine import PICCOLO
-from jan.db.piccolo_app import APP_NAME
+from jan.db.migrate import APP_NAME
 
 LOCK_TIMEOUT = "SET LOCAL lock_timeout = '5s'"
 """Fail fast rather than queue live traffic behind a lock."""
