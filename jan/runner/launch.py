@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from jan import assets
-from jan.errors import Misconfigured
 from jan.runner.engines import Engine
 from jan.runner.store import Model
 from jan.settings import Settings
@@ -40,11 +39,7 @@ DEFAULTS = {
 
 
 def command(settings: Settings, engine: Engine, model: Model, scratch: Path) -> list[str]:
-    """The engine's process: Python, `child.py` with its two folders, vLLM's own options.
-
-    Raises:
-        Misconfigured: `engine_args` can't be split into words.
-    """
+    """The engine's process: Python, `child.py` with its two folders, vLLM's own options."""
     options = {
         "--model": str(model.folder),
         "--served-model-name": model.name,
@@ -58,16 +53,12 @@ def command(settings: Settings, engine: Engine, model: Model, scratch: Path) -> 
         options["--max-num-batched-tokens"] = options["--max-num-seqs"] = str(CPU_BATCH_TOKENS)
     elif shutil.which("cc") is None:
         flags.append("--enforce-eager")  # Triton builds its launchers with a C compiler
-    try:
-        said = shlex.split(settings.engine_args)
-    except ValueError as error:
-        raise Misconfigured(f"`engine_args` can't be split into words: {error}.") from None
     entry = (engine.program, assets.path("jan/runner/child.py"), engine.folder, scratch)
     return [
         *map(str, entry),
         *(word for option in options.items() for word in option),
         *flags,
-        *said,
+        *shlex.split(settings.engine_args),
     ]
 
 
