@@ -174,7 +174,9 @@ class UsageRecorder:
                 await connection.execute(INSERT, *map(list, columns), timeout=WRITE_TIMEOUT_S)
         except REFUSED as error:
             if len(batch) == 1:
-                log.warning("usage row refused", request_id=batch[0][1].id, reason=repr(error))
+                log.warning(
+                    "usage row refused", request_id=batch[0][1].id, reason=type(error).__name__
+                )
                 self._batch.remove(batch[0])
                 self.lost_rows += 1
                 return
