@@ -1,11 +1,12 @@
 """`jan user`: the people of this Jan."""
 
+import asyncio
 import sys
 from typing import Annotated
 
 import typer
 
-from jan.cli import api, output
+from jan.cli import api, context, output
 from jan.cli.api import Json, Yes, part
 
 app = typer.Typer(no_args_is_help=True)
@@ -80,3 +81,32 @@ def delete(user_id: UserId, yes: Yes = False) -> None:
     api.confirm(f"Delete {user_id} with all that is theirs?", yes=yes)
     api.run(lambda jan: jan.delete(f"{PATH}/{part(user_id)}"))
     output.say(f"Deleted {user_id}.")
+
+
+@app.command("reset-link")
+def reset_link(
+    email: Annotated[str, typer.Argument(help="Their e-mail address.")],
+    url: Annotated[
+        str | None, typer.Option(help="Where Jan is reached, if not where settings say.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Print a link by which a person sets a new password, where no mail can be sent.
+
+    A link that was made before is void.
+    """
+    from jan import keyring
+    from jan.auth import reset
+    from jan.auth.codes import Codes
+    from jan.db import session
+
+    loaded = context.loaded(public_url=url)
+
+    async def run() -> str:
+        async with session.opened(loaded):
+            codes = Codes(keyring.load(loaded.settings).api_key_secret)
+            return await reset.link(email, codes=codes, url=loaded.settings.url)
+
+    link = asyncio.run(run())
+    output.say("Hand this link over: whoever opens it sets the password. It works once.")
+    output.data({"url": link}, as_json=json, text=link)
