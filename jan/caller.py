@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, Self
 
 from jan import permissions
-from jan.errors import Forbidden
+from jan.errors import Forbidden, InvalidRequest
 from jan.permissions import Scope
 
 
@@ -60,6 +60,19 @@ class Caller:
         an operator, who has none.
         """
         return self.user_id or self.service_account_id or self.key_id
+
+    def require_place(self) -> tuple[str, str]:
+        """Tell where conversations and responses of this caller are: the project, and the owner.
+
+        Raises:
+            InvalidRequest: no project was named and none follows, or they are nobody's.
+        """
+        if self.project_id is None or self.owner_id is None:
+            raise InvalidRequest(
+                "What is kept is somebody's, in a project: name one by `OpenAI-Project`, as a"
+                " person or with a key of theirs or of a service account."
+            )
+        return self.project_id, self.owner_id
 
     @property
     def is_platform(self) -> bool:

@@ -4,7 +4,7 @@ An item is kept as the JSON object that came, unknown fields included; the types
 it is one, and read it for the model. Source: OpenAI's `ResponseInputItem`.
 """
 
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import msgspec
 
@@ -13,6 +13,11 @@ from jan.chat import request
 from jan.errors import InvalidRequest
 
 Item = dict[str, Any]
+
+Status = Literal["in_progress", "completed", "incomplete", "failed"]
+STATUSES: frozenset[str] = frozenset(get_args(Status))
+MAX_ID_LENGTH = 128
+"""Of what clients call an item, as the database's column has it."""
 
 
 class InputText(msgspec.Struct, tag_field="type", tag="input_text"):
@@ -31,6 +36,12 @@ class Refusal(msgspec.Struct, tag_field="type", tag="refusal"):
     """The model's words for not doing it."""
 
     refusal: str
+
+
+class PlainText(msgspec.Struct, tag_field="type", tag="text"):
+    """Text, by whomever: Jan's older clients write it so."""
+
+    text: str
 
 
 class InputImage(msgspec.Struct, tag_field="type", tag="input_image"):
@@ -62,7 +73,7 @@ class InputAudio(msgspec.Struct, tag_field="type", tag="input_audio"):
 
 
 InputPart = InputText | InputImage | InputFile | InputAudio
-Part = InputPart | OutputText | Refusal
+Part = InputPart | PlainText | OutputText | Refusal
 
 
 class Message(msgspec.Struct):
@@ -70,6 +81,7 @@ class Message(msgspec.Struct):
 
     role: Literal["user", "assistant", "system", "developer"]
     content: str | list[Part]
+    status: Status | None = None
 
 
 class FunctionCall(msgspec.Struct):
@@ -79,7 +91,7 @@ class FunctionCall(msgspec.Struct):
     name: str
     arguments: str
     namespace: str | None = None
-    status: Literal["in_progress", "completed", "incomplete"] | None = None
+    status: Status | None = None
 
 
 class CustomToolCall(msgspec.Struct):
@@ -89,7 +101,7 @@ class CustomToolCall(msgspec.Struct):
     name: str
     input: str
     namespace: str | None = None
-    status: Literal["in_progress", "completed", "incomplete"] | None = None
+    status: Status | None = None
 
 
 class CallOutput(msgspec.Struct):
@@ -97,6 +109,7 @@ class CallOutput(msgspec.Struct):
 
     call_id: str
     output: str | list[InputText | InputImage | InputFile]
+    status: Status | None = None
 
 
 class _Thought(msgspec.Struct):
@@ -108,6 +121,7 @@ class Reasoning(msgspec.Struct):
 
     summary: list[_Thought] | None = None
     content: list[_Thought] | None = None
+    status: Status | None = None
 
     @property
     def text(self) -> str:
@@ -130,6 +144,7 @@ class McpCall(msgspec.Struct):
     server_label: str
     output: str | None = None
     error: Any = None
+    status: Status | Literal["calling"] | None = None
 
 
 class McpListTools(msgspec.Struct):
@@ -161,6 +176,7 @@ class WebSearchCall(msgspec.Struct):
 
     id: str
     action: dict[str, Any] | None = None
+    status: Status | Literal["searching"] | None = None
 
 
 AnyItem = (
@@ -218,6 +234,11 @@ PREFIXES = {
 }
 """Of ids, by type of item."""
 
+_WITH_STATUS = frozenset({"message", "function_call", "function_call_output"})
+"""Items that OpenAI gives back with a status, whether or not they came with one."""
+_DEFAULTS: dict[str, Item] = {"output_text": {"annotations": []}, "input_image": {"detail": "auto"}}
+"""What parts of content have when they are given back, by their type."""
+
 
 def read(item: Item, place: str) -> AnyItem | None:
     """Read an item. None is one of those that are not for the model.
@@ -227,6 +248,7 @@ def read(item: Item, place: str) -> AnyItem | None:
     """
     kind = type_of(item)
     known = TYPES.get(kind)
+    _check_id(item.get("id"), place)
     if known is None:
         if kind in FOREIGN:
             return None
@@ -237,6 +259,17 @@ def read(item: Item, place: str) -> AnyItem | None:
         return msgspec.convert(item, known)
     except msgspec.ValidationError as error:
         raise request.invalid(str(error), place) from None
+
+
+def _check_id(item_id: object, place: str) -> None:
+    """Refuse what is no id. None: it is to get one."""
+    if item_id is None or (
+        isinstance(item_id, str) and 0 < len(item_id) <= MAX_ID_LENGTH and item_id.isprintable()
+    ):
+        return
+    raise InvalidRequest(
+        f"`{place}.id`: an id has 1 to {MAX_ID_LENGTH} printable characters.", param=f"{place}.id"
+    )
 
 
 def type_of(item: Item) -> str:
@@ -268,9 +301,19 @@ def said_by_user(text: str) -> Item:
 
 
 def with_id(item: Item) -> Item:
-    """Give an item the id, and a message the status, under which it can be kept."""
+    """Give an item what it lacks to be kept: an id, a status, and what its content always has."""
     kind = type_of(item)
-    named = {"id": ids.new(PREFIXES.get(kind, "item")), **normalized(item)}
-    if kind in {"message", "function_call", "function_call_output"}:
-        named.setdefault("status", "completed")
+    said = {name: value for name, value in item.items() if value is not None or name != "id"}
+    named: Item = {"id": ids.new(PREFIXES.get(kind, "item")), **normalized(said)}
+    if kind in _WITH_STATUS and named.get("status") is None:
+        named["status"] = "completed"
+    if kind == "message":
+        parts = named["content"]
+        named["content"] = [_DEFAULTS.get(part["type"], {}) | part for part in parts]
     return named
+
+
+def status_of(item: Item) -> str | None:
+    """Tell an item's status, if it is one of those that all items can have."""
+    status = item.get("status")
+    return status if isinstance(status, str) and status in STATUSES else None

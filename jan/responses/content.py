@@ -15,6 +15,7 @@ from jan.conversations.items import (
     InputText,
     OutputText,
     Part,
+    PlainText,
     Refusal,
 )
 from jan.errors import InvalidRequest, Unsupported
@@ -43,7 +44,7 @@ def translated(said: str | Sequence[Part], place: str) -> str | list[dict[str, A
 
 def _part(part: Part, place: str) -> dict[str, Any]:
     match part:
-        case InputText() | OutputText():
+        case InputText() | OutputText() | PlainText():
             return {"type": "text", "text": part.text}
         case Refusal():
             return {"type": "text", "text": part.refusal}
