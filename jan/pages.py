@@ -28,6 +28,7 @@ class HasId(Protocol):
 
 
 T = TypeVar("T", bound=HasId)
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +99,17 @@ def read(  # noqa: PLR0913 - as many as a list has parameters
     )
 
 
-def page(rows: Sequence[T], wanted: Wanted) -> Page[T]:
-    """Make the page of rows that were read in the order of `reads_up`, one more than `limit`."""
+def kept_of(rows: Sequence[R], wanted: Wanted) -> list[R]:
+    """Give the rows that are on the page, in its order. They were read as `page` has it."""
     kept = list(rows[: wanted.limit])
     if wanted.before is not None:
         kept.reverse()
+    return kept
+
+
+def page(rows: Sequence[T], wanted: Wanted) -> Page[T]:
+    """Make the page of rows that were read in the order of `reads_up`, one more than `limit`."""
+    kept = kept_of(rows, wanted)
     return Page(
         data=kept,
         has_more=len(rows) > wanted.limit,

@@ -1,7 +1,7 @@
 """What routes to things have in common: lists in pages, changes by PATCH or POST, small bodies."""
 
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from litestar import route
 from litestar.di import Provide
@@ -21,19 +21,24 @@ Emails = Annotated[list[str] | None, QueryParameter(name="emails[]")]
 """Addresses that a list is narrowed to, as OpenAI's SDK writes them into a URL."""
 
 
-def _wanted(
-    limit: FromQuery[int | None] = None,
-    after: FromQuery[str | None] = None,
-    before: FromQuery[str | None] = None,
-    order: FromQuery[str | None] = None,
-    last: FromQuery[str | None] = None,
-) -> Wanted:
-    """Read which page of a list a URL means. Raises as `jan.pages.read`."""
-    return pages.read(limit, after, before, order, last)
+def _reader(default_order: Literal["asc", "desc"]) -> Callable[..., Wanted]:
+    def wanted(
+        limit: FromQuery[int | None] = None,
+        after: FromQuery[str | None] = None,
+        before: FromQuery[str | None] = None,
+        order: FromQuery[str | None] = None,
+        last: FromQuery[str | None] = None,
+    ) -> Wanted:
+        """Read which page of a list a URL means. Raises as `jan.pages.read`."""
+        return pages.read(limit, after, before, order, last, default_order=default_order)
+
+    return wanted
 
 
-PAGED = {"wanted": Provide(_wanted, sync_to_thread=False)}
+PAGED = {"wanted": Provide(_reader("asc"), sync_to_thread=False)}
 """Dependencies of a router with lists: their handlers take `wanted`."""
+PAGED_LATEST_FIRST = {"wanted": Provide(_reader("desc"), sync_to_thread=False)}
+"""The same, of lists whose order is the other one unless the client says which it wants."""
 
 
 def change(

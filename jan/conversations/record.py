@@ -6,6 +6,7 @@ are in the order in which they are committed: who reads on from a place skips no
 """
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -55,12 +56,8 @@ async def append(caller: Caller, conversation_id: str, given: Sequence[Item]) ->
     project_id, owner_id = caller.require_place()
     async with scope.of(caller) as connection:
         now = clock.now()
-        touched = await connection.fetchval(
-            TOUCH, conversation_id, project_id, owner_id, now, titles.of(given)
-        )
-        if touched is None:
-            raise missing(conversation_id)
-        taken = await taken_ids(connection, conversation_id, given)
+        await touch(connection, (project_id, owner_id), conversation_id, now, titles.of(given))
+        taken = await _taken_ids(connection, conversation_id, given)
         kept: list[Item] = []
         for item in given:
             if item["id"] in taken:
@@ -86,8 +83,7 @@ async def history(caller: Caller, conversation_id: str) -> list[Item]:
     """
     place = caller.require_place()
     async with scope.of(caller) as connection:
-        if not await connection.fetchval(EXISTS, conversation_id, *place):
-            raise missing(conversation_id)
+        await require(connection, place, conversation_id)
         rows = await connection.fetch(SELECT_ALL, conversation_id, *place)
     return [msgspec.json.decode(row["item"]) for row in rows]
 
@@ -100,7 +96,29 @@ async def find(caller: Caller, item_ids: Iterable[str]) -> dict[str, Item]:
     return {row["id"]: msgspec.json.decode(row["item"]) for row in rows}
 
 
-async def taken_ids(connection: Any, conversation_id: str, given: Sequence[Item]) -> set[str]:
+async def touch(
+    connection: Any,
+    place: tuple[str, str],
+    conversation_id: str,
+    now: datetime,
+    title: str | None = None,
+) -> None:
+    """Lock a conversation of somebody's, which is about to change. Raises as `require`."""
+    if not await connection.fetchval(TOUCH, conversation_id, *place, now, title):
+        raise missing(conversation_id)
+
+
+async def require(connection: Any, place: tuple[str, str], conversation_id: str) -> None:
+    """See to it that a conversation is somebody's.
+
+    Raises:
+        NotFound: it is not, or is not there.
+    """
+    if not await connection.fetchval(EXISTS, conversation_id, *place):
+        raise missing(conversation_id)
+
+
+async def _taken_ids(connection: Any, conversation_id: str, given: Sequence[Item]) -> set[str]:
     """Tell which of the items' ids a conversation has."""
     rows = await connection.fetch(TAKEN, conversation_id, [item["id"] for item in given])
     return {row["id"] for row in rows}

@@ -15,20 +15,20 @@ async def fetch(  # noqa: PLR0913 - as many as a list has sides
     *,
     alias: str,
     instant: str = "created_at",
-    identity: str = "id",
+    identity: str | None = "id",
 ) -> list[Any]:
     """Read one row more than a page has, in the order of `wanted.reads_up`.
 
     `select` is a query with a WHERE and no ORDER BY, in which `alias` names the table whose columns
     `instant` and `identity` order it. What it returns has the one under its own name, and the other
-    as `id`.
+    as `id`. Where `instant` alone orders it, and no two rows share one, `identity` is None.
 
     Raises:
         InvalidRequest: the cursor is none of the list's ids.
     """
     condition = ""
     values = list(parameters)
-    key = f"({alias}.{instant}, {alias}.{identity})"
+    columns = [f"{alias}.{name}" for name in (instant, identity) if name is not None]
     if wanted.cursor is not None:
         # Within the same list: a foreign id is no cursor.
         found = await connection.fetchrow(
@@ -43,12 +43,12 @@ async def fetch(  # noqa: PLR0913 - as many as a list has sides
                 param=wanted.cursor_param,
             )
         beyond = ">" if wanted.reads_up else "<"
-        condition = f" AND {key} {beyond} (${len(values) + 1}, ${len(values) + 2})"
-        values += [found[instant], found["id"]]
+        at = [found[instant], found["id"]][: len(columns)]
+        places = ", ".join(f"${len(values) + number}" for number in range(1, len(at) + 1))
+        condition = f" AND ({', '.join(columns)}) {beyond} ({places})"
+        values += at
     direction = "ASC" if wanted.reads_up else "DESC"
+    order = ", ".join(f"{column} {direction}" for column in columns)
     return await connection.fetch(
-        f"{select}{condition}"
-        f" ORDER BY {alias}.{instant} {direction}, {alias}.{identity} {direction}"
-        f" LIMIT {wanted.limit + 1}",
-        *values,
+        f"{select}{condition} ORDER BY {order} LIMIT {wanted.limit + 1}", *values
     )

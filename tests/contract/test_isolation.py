@@ -45,11 +45,19 @@ BODY: dict[str, Any] = {
     "kind": "project",
     "email": "stranger@example.com",
     "confirm": "stolen",
+    "title": "stolen",
+    "metadata": {"stolen": "yes"},
+    "items": [{"role": "user", "content": "stolen"}],
+    "workspace_id": None,
 }
 """Whatever a route wants of it; unknown fields are ignored."""
 
+PRIVATE = {"conversation_id"}
+"""Parameters that name what is its owner's alone, within a project."""
+PRIVATE_LISTS = ("/v1/conversations",)
+
 REFUSED = {403, 404}
-MISSING = re.compile(r"\b(org|proj|user|key|svcacct|invite|sess)_[0-9a-z]+")
+MISSING = re.compile(r"\b(org|proj|user|key|svcacct|invite|sess|conv|msg)_[0-9a-z]+")
 
 
 @dataclass(frozen=True)
@@ -100,7 +108,31 @@ async def values_of(tenant: Tenant, case: Case) -> dict[str, str]:
         "service_account_id": tenant.service_account_id,
         "key_id": key.id,
         "invite_id": await invite_of(tenant),
+        **await conversation_of(tenant.owner, tenant.owner.own_project_id),
     }
+
+
+async def conversation_of(person: Person, project_id: str) -> dict[str, str]:
+    """A person's conversation in a project and an item of it, made where there is none."""
+    rows = await fetch(
+        "SELECT conversation_id, id AS item_id FROM conversation_item"
+        " WHERE owner_id = $1 AND project_id = $2 ORDER BY position LIMIT 1",
+        *(person.id, project_id),
+    )
+    if rows:
+        return dict(rows[0])
+    conversation_id, item_id = ids.new("conv"), ids.new("msg")
+    place = (conversation_id, project_id, person.id)
+    await execute(
+        "INSERT INTO conversation (id, project_id, owner_id, title) VALUES ($1, $2, $3, 'secret')",
+        *place,
+    )
+    await execute(
+        "INSERT INTO conversation_item (conversation_id, project_id, owner_id, id, type, item)"
+        " VALUES ($1, $2, $3, $4, 'message', $5)",
+        *(*place, item_id, f'{{"type": "message", "id": "{item_id}", "content": []}}'),
+    )
+    return {"conversation_id": conversation_id, "item_id": item_id}
 
 
 async def invite_of(tenant: Tenant) -> str:
@@ -145,6 +177,10 @@ async def state_of(tenant: Tenant) -> dict[str, list[str]]:
     found["session"] = await fetch(
         "SELECT t::text AS row FROM session AS t WHERE user_id = ANY($1) ORDER BY 1", people
     )
+    for table in ("conversation", "conversation_item"):
+        found[table] = await fetch(
+            f"SELECT t::text AS row FROM {table} AS t WHERE owner_id = ANY($1) ORDER BY 1", people
+        )
     return {table: [row["row"] for row in rows] for table, rows in found.items()}
 
 
@@ -206,6 +242,7 @@ async def test_no_list_shows_a_stranger_anything_of_a_tenant(tenants: Tenants) -
     secrets += [person.email for person in a.people.values()]
     secrets += [key.id for key in (a.admin_key, a.organization_key, a.project_key, a.service_key)]
     secrets.append(await invite_of(a))
+    secrets += (await conversation_of(a.owner, a.owner.own_project_id)).values()
     lists = [case for case in cases(tenants) if case.method == "GET" and not case.parameters]
     assert lists
 
@@ -235,6 +272,32 @@ async def test_naming_another_tenant_in_a_header_leads_nowhere(tenants: Tenants)
                 for path in [*(case.template for case in lists), "/v1/models"]:
                     answer = await client.get(path)
                     assert answer.status_code == 404, (stranger, place, path, answer.text)
+
+
+async def test_what_is_private_is_private_within_the_project_too(tenants: Tenants) -> None:
+    """Neither who owns the project or the organization, nor any key there, sees a member's own."""
+    a = tenants.a
+    theirs = await values_of(a, Case("GET", "/"))
+    theirs |= await conversation_of(a.project_member, a.project_id)
+    routes = [case for case in cases(tenants) if PRIVATE & {*case.parameters}]
+    assert len(routes) >= 9
+    before = await state_of(a)
+
+    for who in (a.project_owner, a.owner, a.organization_key, a.service_key):
+        async with tenants.client(who, project_id=a.project_id) as client:
+            for case in routes:
+                answer = await client.request(case.method, case.path(theirs), json=BODY)
+                assert answer.status_code == 404, (case, answer.text)
+            for path in PRIVATE_LISTS:
+                assert (await client.get(path)).json()["data"] == []
+    assert await state_of(a) == before
+
+    for who in (a.project_member, a.project_key):  # else it would prove nothing
+        async with tenants.client(who, project_id=a.project_id) as client:
+            for case in routes:
+                if case.method == "GET":
+                    answer = await client.get(case.path(theirs))
+                    assert answer.status_code == 200, (case, answer.text)
 
 
 async def test_without_a_credential_no_route_answers(tenants: Tenants) -> None:
@@ -280,7 +343,7 @@ acts = st.lists(
     st.tuples(
         st.integers(min_value=0),  # who
         st.integers(min_value=0),  # by which route
-        st.lists(st.booleans(), min_size=8, max_size=8),  # which of the ids are the tenant's
+        st.lists(st.booleans(), min_size=12, max_size=12),  # which of the ids are the tenant's
         st.sampled_from([BODY, BODY | {"is_enabled": True, "role": "member"}, {}, {"role": None}]),
     ),
     min_size=1,

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+import asyncpg
+
 from jan import permissions
 from jan.caller import Caller
 from jan.conversations import items
@@ -49,9 +51,16 @@ async def new_conversation(caller: Caller, **columns: Any) -> str:
     return conversation_id
 
 
-async def rows_read(connection: Any) -> int:
-    """Tell how many items the open transaction has read, in any way."""
+async def rows_read(connection: Any, table: str = "conversation_item") -> int:
+    """Tell how many rows of a table the connection has read, in any way. Differences count."""
     return await connection.fetchval(
-        "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_xact_user_tables"
-        " WHERE relname = 'conversation_item'"
+        "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relname = $1",
+        table,
     )
+
+
+async def analyze(owner_url: str) -> None:
+    """Let the database learn what is in it, as it does by itself within a minute."""
+    connection = await asyncpg.connect(owner_url)
+    await connection.execute("ANALYZE")
+    await connection.close()

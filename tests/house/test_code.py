@@ -25,6 +25,7 @@ SERVICES = [
     *JAN.glob("*/service.py"),
     *JAN.glob("*/members.py"),
     *JAN.glob("*/accounts.py"),
+    *JAN.glob("*/contents.py"),
 ]
 """Where the rules of the things in a folder are."""
 

@@ -53,6 +53,10 @@ UP = (
     CREATE INDEX conversation_workspace_id ON conversation (workspace_id, created_at, id)
     WHERE workspace_id IS NOT NULL
     """,
+    """
+    CREATE INDEX conversation_loose ON conversation (owner_id, project_id, created_at, id)
+    WHERE workspace_id IS NULL
+    """,
     "CREATE INDEX conversation_project_id ON conversation (project_id, updated_at)",
     # Ordered by a number that is drawn while the conversation's row is locked.
     """
