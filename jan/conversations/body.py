@@ -15,6 +15,12 @@ from jan.inference.upstream import UNREADABLE
 
 T = TypeVar("T", bound=msgspec.Struct)
 
+_Trail = tuple["_Trail", str] | None
+"""The way to a text: where it goes on from, and the last step. Whole, it may be as long as the body
+for each of its texts."""
+
+FREE_LEVELS = 400
+"""Of nesting: what has come in must be read and written again, from deeper within the program."""
 MAX_PLACE_LENGTH = 200
 """Of what a refusal names. Keys may be as long as the body."""
 
@@ -40,6 +46,9 @@ def load(body: bytes) -> dict[str, Any]:
     """
     try:
         value = msgspec.json.decode(body)
+        if body.count(b"[") + body.count(b"{") > FREE_LEVELS:
+            deeper = b"[" * FREE_LEVELS + body + b"]" * FREE_LEVELS
+            msgspec.json.decode(deeper, type=msgspec.Raw)  # built of nothing, and so quick
     except RecursionError:
         raise InvalidJSON("The request body is nested too deeply.") from None
     except UNREADABLE:
@@ -90,23 +99,31 @@ def _is_broken(text: str) -> bool:
 
 def _place(value: Any, is_at_fault: Callable[[str], bool]) -> str | None:
     """Find a text that is at fault, such as `input[0].content`."""
-    for path, text in _texts(value):
+    for trail, text in _texts(value):
         if is_at_fault(text):
-            return path[:MAX_PLACE_LENGTH].encode(errors="replace").decode()
+            return _written(trail)[:MAX_PLACE_LENGTH].encode(errors="replace").decode()
     return None
 
 
-def _texts(value: Any) -> Iterator[tuple[str, str]]:
+def _texts(value: Any) -> Iterator[tuple[_Trail, str]]:
     """List all texts, and where they are. Keys are texts too. No nesting is too deep for it."""
-    waiting: list[tuple[str, Any]] = [("", value)]
+    waiting: list[tuple[_Trail, Any]] = [(None, value)]
     while waiting:
-        path, value = waiting.pop()
+        trail, value = waiting.pop()
         if isinstance(value, str):
-            yield path, value
+            yield trail, value
         elif isinstance(value, dict):
             for key, inner in value.items():
-                where = f"{path}.{key}" if path else key
+                where = (trail, f".{key}")
                 yield where, key
                 waiting.append((where, inner))
         elif isinstance(value, list):
-            waiting += [(f"{path}[{index}]", inner) for index, inner in enumerate(value)]
+            waiting += [((trail, f"[{index}]"), inner) for index, inner in enumerate(value)]
+
+
+def _written(trail: _Trail) -> str:
+    steps: list[str] = []
+    while trail is not None:
+        trail, step = trail
+        steps.append(step)
+    return "".join(reversed(steps)).removeprefix(".")

@@ -15,8 +15,10 @@ from jan.db import scope
 from jan.db.engine import Database
 from jan.errors import InvalidRequest, NotFound
 from jan.pages import Wanted
+from jan.projects import accounts
 from tests.conftest import execute, fetch, locking, until_blocked
 from tests.conversations.owners import analyze, new_conversation, rows_read, texts, user
+from tests.tenants import Tenants
 
 NOTHING: frozenset[str] = frozenset()
 USER = {"role": "user", "content": "hi"}
@@ -302,3 +304,21 @@ async def test_a_conversation_is_touched_by_what_is_done_to_it(owner: Caller) ->
 
     assert times == sorted(times)
     assert len(set(times)) == len(times)
+
+
+async def test_programs_that_go_take_their_conversations_with_them(tenants: Tenants) -> None:
+    """A service account, and a key that belongs to nobody."""
+    a = tenants.a
+    robot = await tenants.caller(a.service_key)
+    nobody = replace(robot, service_account_id=None)
+    assert (robot.owner_id, nobody.owner_id) == (a.service_account_id, a.service_key.id)
+    for caller in (robot, nobody):
+        await conversations.create(caller, ConversationCreate(items=[USER]))
+
+    await execute("DELETE FROM api_key WHERE id = $1", a.service_key.id)
+    assert await listed(nobody) == []
+    assert len(await listed(robot)) == 1
+
+    owner = await tenants.caller(a.owner)
+    await accounts.delete(owner, a.project_id, a.service_account_id)
+    assert await fetch("SELECT 1 FROM conversation_item") == []
