@@ -86,8 +86,9 @@ class Endpoint:
     """Whether a stream tells its tokens only if asked to by `stream_options`."""
 
 
+CHAT = Endpoint("/v1/chat/completions", OPENAI, may_lack_usage=True)
 ENDPOINTS = (
-    Endpoint("/v1/chat/completions", OPENAI, may_lack_usage=True),
+    CHAT,
     Endpoint("/v1/completions", OPENAI, may_lack_usage=True),
     Endpoint("/v1/embeddings", OPENAI, Scope.EMBEDDINGS_WRITE),
     Endpoint("/v1/messages", ANTHROPIC),

@@ -52,13 +52,17 @@ class Relay:
             asking = request.ask_for_usage(body, routing)
         reader = reading.StreamReader(endpoint.dialect, hides_usage=asking is not None)
         passage = Passage(self.passages, exchange, receive, send)
-        await _Relayed(self, endpoint, reader, exchange, passage).run(
+        await Relayed(self, endpoint, reader, exchange, passage).run(
             scope, body if asking is None else asking
         )
 
 
-class _Relayed:
-    """One request on its way to the model server, and its answer on the way back."""
+class Relayed:
+    """One request on its way to the model server, and its answer on the way back.
+
+    Who has something to say or to do in between overrides `_begin`, `_deliver` and `_fail`, and
+    replaces `_push`.
+    """
 
     def __init__(
         self,
@@ -74,6 +78,8 @@ class _Relayed:
         self._reader = reader
         self._exchange = exchange
         self._passage = passage
+        self._push = passage.push
+        """Sends complete events of a stream. No method, so that each event costs one call less."""
 
     async def run(self, scope: Scope, body: bytes) -> None:
         """Pass the request on and relay the answer, until the end or until cut."""
@@ -104,12 +110,20 @@ class _Relayed:
             raise refusal(answer, body, self._path.decode())
         self._count(reading.usage_of(body))
         kind = answer.headers.get(b"content-type", b"application/json")
-        await self._passage.answer(answer.status, kind, body)
+        await self._deliver(answer.status, kind, body)
+
+    async def _deliver(self, status: int, content_type: bytes, body: bytes) -> None:
+        """Send a whole answer."""
+        await self._passage.answer(status, content_type, body)
+
+    async def _begin(self, answer: Connection) -> None:
+        """Send what comes before the events of a stream."""
+        await self._passage.begin_stream(answer.status, answer.headers[b"content-type"])
 
     async def _stream(self, answer: Connection) -> None:
         if answer.status >= 300:  # noqa: PLR2004
             raise refusal(answer, await answer.read_all(), self._path.decode())
-        await self._passage.begin_stream(answer.status, answer.headers[b"content-type"])
+        await self._begin(answer)
         try:
             await self._relay_events(answer)
         finally:
@@ -120,7 +134,7 @@ class _Relayed:
         await self._passage.end()
 
     async def _relay_events(self, answer: Connection) -> None:
-        reader, exchange, passage = self._reader, self._exchange, self._passage
+        reader, exchange, push = self._reader, self._exchange, self._push
         rest = b""
         while received := await answer.read():
             events, rest = sse.split(rest + received if rest else received)
@@ -128,7 +142,7 @@ class _Relayed:
                 continue
             if reader.has_token and exchange.time_to_first_token_ms is None:
                 exchange.time_to_first_token_ms = exchange.elapsed_ms
-            await passage.push(events)
+            await push(events)
 
     async def _fail(self, error: JanError) -> None:
         """End with an error: as an answer if none has begun, as a last event otherwise."""
