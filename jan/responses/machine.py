@@ -13,6 +13,7 @@ from collections.abc import Collection
 
 from jan import clock, ids
 from jan.errors import JanError, UpstreamError
+from jan.inference.calls import Call, Calls
 from jan.inference.chunks import Chunk, Delta, Logprob, Logprobs, ToolCall, Usage
 from jan.responses import events, response
 from jan.responses.events import Tape
@@ -30,11 +31,11 @@ BROKEN_OFF = frozenset({"abort", "error"})
 """How vLLM says that it gave up."""
 
 
-class _Call:
-    """A call whose name has perhaps not come yet."""
+class _Call(Call):
+    """A call, and what writes it once its name has come."""
 
     def __init__(self) -> None:
-        self.call_id: str | None = None
+        super().__init__()
         self.writer: CallWriter | None = None
         self.waiting: list[str] = []
 
@@ -65,8 +66,7 @@ class Machine:
         self._tape = Tape(next_number=next_number, pads=pads)
         self._open: list[Writer] = []
         self._speaking: MessageWriter | ReasoningWriter | None = None
-        self._calls: list[_Call] = []
-        self._by_index: dict[int, _Call] = {}
+        self._calls = Calls(_Call)
         self._latest: Writer | None = None
         self._finish_reason: str | None = None
         self._held_logprobs: list[Logprob] = []
@@ -217,42 +217,22 @@ class Machine:
 
     def _take_call(self, piece: ToolCall) -> None:
         function = piece.function
-        name = function and function.name
-        call = self._find_call(piece, name)
+        call = self._calls.find(piece)
         arguments = _clean(function.arguments) if function and function.arguments else ""
         if call.writer is None:
             if arguments:
                 call.waiting.append(arguments)
-            if not name:
+            if not call.name:
                 return
             self._be_silent()
-            tool = self._toolset.tool(name)
-            call.call_id = call.call_id or ids.new("call")
-            call.writer = begin_call(self._tape, len(self.response.output), call.call_id, tool)
+            tool = self._toolset.tool(call.name)
+            call.id = call.id or ids.new("call")
+            call.writer = begin_call(self._tape, len(self.response.output), call.id, tool)
             self._add(call.writer)
             arguments = "".join(call.waiting)
         self._latest = call.writer
         if arguments:
             call.writer.add(arguments)
-
-    def _find_call(self, piece: ToolCall, name: str | None) -> _Call:
-        """Find the call that a piece belongs to. Servers differ in how they tell.
-
-        By its index; some repeat one index for all calls, and tell them apart by ids; some have
-        no index at all.
-        """
-        index = piece.index
-        call = self._calls[-1] if self._calls else None
-        if index is not None:
-            call = self._by_index.get(index)
-        is_begun = call is not None and call.writer is not None
-        if call is None or (is_begun and name and piece.id and piece.id != call.call_id):
-            call = _Call()
-            self._calls.append(call)
-            if index is not None:
-                self._by_index[index] = call
-        call.call_id = call.call_id or piece.id
-        return call
 
     def _add(self, writer: Writer) -> None:
         self.response.output.append(writer.item)  # pyright: ignore[reportArgumentType] - one of the union
