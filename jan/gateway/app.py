@@ -5,6 +5,7 @@ from litestar import Litestar, Router
 from jan.auth import routes as auth
 from jan.chat import routes as chat
 from jan.clients import Proxies
+from jan.conv import routes as conv
 from jan.conversations import routes as conversations
 from jan.gateway import administration, probes, render
 from jan.gateway.authenticate import Authenticate
@@ -33,6 +34,7 @@ def create_app(parts: Parts) -> Front:
             *responses.handlers(making),
             conversations.router(max_body_bytes=relay.max_body_bytes),
             models.router(parts.catalog),
+            conv.workspace_router(),
             *administration.routers(parts.key_secret, parts.passwords, parts.invites),
             auth.router(parts.means),
         ],

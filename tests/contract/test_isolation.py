@@ -49,15 +49,17 @@ BODY: dict[str, Any] = {
     "metadata": {"stolen": "yes"},
     "items": [{"role": "user", "content": "stolen"}],
     "workspace_id": None,
+    "instruction": "stolen",
 }
 """Whatever a route wants of it; unknown fields are ignored."""
 
-PRIVATE = {"conversation_id"}
+PRIVATE = {"conversation_id", "workspace_id"}
 """Parameters that name what is its owner's alone, within a project."""
-PRIVATE_LISTS = ("/v1/conversations",)
+PRIVATE_LISTS = {"/v1/conversations": "data", "/v1/conv/workspaces": "results"}
+"""Lists of it, and what they call what is in them."""
 
 REFUSED = {403, 404}
-MISSING = re.compile(r"\b(org|proj|user|key|svcacct|invite|sess|conv|msg)_[0-9a-z]+")
+MISSING = re.compile(r"\b(org|proj|user|key|svcacct|invite|sess|conv|msg|ws)_[0-9a-z]+")
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,7 @@ async def values_of(tenant: Tenant, case: Case) -> dict[str, str]:
         "key_id": key.id,
         "invite_id": await invite_of(tenant),
         **await conversation_of(tenant.owner, tenant.owner.own_project_id),
+        "workspace_id": await workspace_of(tenant.owner, tenant.owner.own_project_id),
     }
 
 
@@ -149,6 +152,20 @@ async def invite_of(tenant: Tenant) -> str:
     return invite_id
 
 
+async def workspace_of(person: Person, project_id: str) -> str:
+    """A person's workspace in a project, made where there is none."""
+    place = (person.id, project_id)
+    rows = await fetch("SELECT id FROM workspace WHERE owner_id = $1 AND project_id = $2", *place)
+    if rows:
+        return rows[0]["id"]
+    workspace_id = ids.new("ws")
+    await execute(
+        "INSERT INTO workspace (id, owner_id, project_id, name) VALUES ($1, $2, $3, 'Secret')",
+        *(workspace_id, *place),
+    )
+    return workspace_id
+
+
 async def state_of(tenant: Tenant) -> dict[str, list[str]]:
     """Everything that is a tenant's, to the letter."""
     by_organization = (
@@ -177,7 +194,7 @@ async def state_of(tenant: Tenant) -> dict[str, list[str]]:
     found["session"] = await fetch(
         "SELECT t::text AS row FROM session AS t WHERE user_id = ANY($1) ORDER BY 1", people
     )
-    for table in ("conversation", "conversation_item"):
+    for table in ("workspace", "conversation", "conversation_item"):
         found[table] = await fetch(
             f"SELECT t::text AS row FROM {table} AS t WHERE owner_id = ANY($1) ORDER BY 1", people
         )
@@ -242,6 +259,7 @@ async def test_no_list_shows_a_stranger_anything_of_a_tenant(tenants: Tenants) -
     secrets += [person.email for person in a.people.values()]
     secrets += [key.id for key in (a.admin_key, a.organization_key, a.project_key, a.service_key)]
     secrets.append(await invite_of(a))
+    secrets.append(await workspace_of(a.owner, a.owner.own_project_id))
     secrets += (await conversation_of(a.owner, a.owner.own_project_id)).values()
     lists = [case for case in cases(tenants) if case.method == "GET" and not case.parameters]
     assert lists
@@ -279,6 +297,7 @@ async def test_what_is_private_is_private_within_the_project_too(tenants: Tenant
     a = tenants.a
     theirs = await values_of(a, Case("GET", "/"))
     theirs |= await conversation_of(a.project_member, a.project_id)
+    theirs["workspace_id"] = await workspace_of(a.project_member, a.project_id)
     routes = [case for case in cases(tenants) if PRIVATE & {*case.parameters}]
     assert len(routes) >= 9
     before = await state_of(a)
@@ -288,8 +307,8 @@ async def test_what_is_private_is_private_within_the_project_too(tenants: Tenant
             for case in routes:
                 answer = await client.request(case.method, case.path(theirs), json=BODY)
                 assert answer.status_code == 404, (case, answer.text)
-            for path in PRIVATE_LISTS:
-                assert (await client.get(path)).json()["data"] == []
+            for path, name in PRIVATE_LISTS.items():
+                assert (await client.get(path)).json()[name] == []
     assert await state_of(a) == before
 
     for who in (a.project_member, a.project_key):  # else it would prove nothing
