@@ -5,6 +5,7 @@
 - Calls that were made at once are one message of the assistant's, with the words before them, and
   the outputs follow it at once, wherever the client has put them. A call that was never answered
   is left out: templates and model servers refuse it, and it would block a conversation for good.
+- What the assistant has begun to say, and has said nothing of, is left out.
 - Thoughts go with what they led to, as vLLM's `reasoning`; its templates leave old ones out.
 """
 
@@ -137,7 +138,7 @@ class _Writer:
         said = content.translated(item.content, f"{place}.content")
         if item.role == "assistant":
             self.flush(keeps_thoughts=True)
-            self._words = said
+            self._words = said or None
         else:
             self.flush()
             self.say("user" if item.role == "user" else "system", said)

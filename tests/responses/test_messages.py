@@ -90,6 +90,15 @@ def test_a_call_that_was_never_answered_is_left_out() -> None:
     assert [one["id"] for one in read[1]["tool_calls"]] == ["2"]
 
 
+@pytest.mark.parametrize("nothing", ["", []])
+def test_the_assistants_words_are_left_out_where_there_are_none(nothing: Any) -> None:
+    silent = {"role": "assistant", "content": nothing}
+    read = translated(USER, silent, USER, silent, call("1"), output("1"), silent)
+
+    assert roles(read) == ["user", "user", "assistant", "tool"]
+    assert read[2]["content"] is None
+
+
 def test_an_output_without_its_call_is_refused_by_place() -> None:
     with pytest.raises(InvalidRequest) as caught:
         translated(USER, output("1"))
