@@ -1,11 +1,16 @@
-"""`/v1/conv`: workspaces, Jan's own."""
+"""`/v1/conv`: workspaces, and chat that knows its conversation. Jan's own."""
 
-from typing import Any
+from typing import Any, cast
 
 from litestar import Request, Router, delete, get, post
 from litestar.di import NamedDependency
+from litestar.exceptions import MethodNotAllowedException
+from litestar.handlers import ASGIRouteHandler, asgi
 from litestar.params import FromPath, JSONBody
+from litestar.types import Receive, Send
+from litestar.types import Scope as ASGIScope
 
+from jan import telemetry
 from jan.caller import Caller
 from jan.conv import service as workspaces
 from jan.conv.schemas import (
@@ -15,6 +20,7 @@ from jan.conv.schemas import (
     WorkspaceList,
     WorkspaceUpdate,
 )
+from jan.conv.serving import PATH, Talks
 from jan.guards import caller_of, requires
 from jan.pages import Wanted
 from jan.permissions import Scope
@@ -80,3 +86,16 @@ def workspace_router() -> Router:
         request_max_body_size=MAX_BODY_BYTES,
         tags=["Workspaces"],
     )
+
+
+def chat_handler(talks: Talks) -> ASGIRouteHandler:
+    """Make the handler of chat. A bare ASGI one, as the data plane's and for the same reason."""
+
+    async def talk(scope: ASGIScope, receive: Receive, send: Send) -> None:
+        plain = cast("dict[str, Any]", scope)
+        telemetry.exchange_of(plain).is_metered = True
+        if plain["method"] != "POST":
+            raise MethodNotAllowedException(headers={"allow": "POST"})
+        await talks.serve(plain, receive, cast("Any", send))
+
+    return asgi(PATH, name=PATH, copy_scope=False)(talk)

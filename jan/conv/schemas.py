@@ -48,3 +48,17 @@ class InstructionUpdate(msgspec.Struct, kw_only=True):
     """What the model is to be told from now on. Null or blank: nothing."""
 
     instruction: str | None
+
+
+class Metadata(msgspec.Struct, kw_only=True):
+    """Where a chat that knows its conversation is, and what its items are called."""
+
+    conversation_id: str | None
+    conversation_created: bool
+    conversation_title: str | None
+    ask_item_id: str | None
+    """Of the last item of the request."""
+    completion_item_id: str | None
+    """Of the assistant's message. It can be fetched once the answer has ended."""
+    store: bool
+    store_reasoning: bool

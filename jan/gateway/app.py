@@ -6,6 +6,7 @@ from jan.auth import routes as auth
 from jan.chat import routes as chat
 from jan.clients import Proxies
 from jan.conv import routes as conv
+from jan.conv.serving import Talks
 from jan.conversations import routes as conversations
 from jan.gateway import administration, probes, render
 from jan.gateway.authenticate import Authenticate
@@ -34,7 +35,9 @@ def create_app(parts: Parts) -> Front:
             *responses.handlers(making),
             conversations.router(max_body_bytes=relay.max_body_bytes),
             models.router(parts.catalog),
+            conv.chat_handler(Talks(relay)),
             conv.workspace_router(),
+            models.router(parts.catalog, "/v1/conv/models", "_for_conversations"),
             *administration.routers(parts.key_secret, parts.passwords, parts.invites),
             auth.router(parts.means),
         ],

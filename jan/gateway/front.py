@@ -15,6 +15,7 @@ from jan import clients, ids
 from jan.chat.dialect import ENDPOINTS
 from jan.chat.passage import Passages
 from jan.clients import Proxies
+from jan.conv.serving import PATH as TALK
 from jan.gateway import render, security
 from jan.gateway.origins import Origins
 from jan.gateway.security import Headers
@@ -27,7 +28,7 @@ ASGIApp = Callable[[Any, Any, Any], Awaitable[None]]
 
 SANE_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 PROBES = frozenset({"/healthcheck", "/livez", "/readyz"})
-REFUSES_ITSELF = frozenset(endpoint.path for endpoint in ENDPOINTS)
+REFUSES_ITSELF = frozenset({TALK, *(endpoint.path for endpoint in ENDPOINTS)})
 """The data plane, once it is known who asks, so that the refusal leaves a usage row."""
 
 log = structlog.get_logger("jan.access")

@@ -65,8 +65,10 @@ class Delta(msgspec.Struct, gc=False):
 
 
 class Choice(msgspec.Struct, gc=False):
-    """More of one answer. Nobody here asks for two."""
+    """More of one answer."""
 
+    index: int | None = None
+    """Which of several, if they were asked for."""
     delta: Delta | None = None
     message: Delta | None = None
     """In whole answers."""

@@ -19,22 +19,22 @@ class ModelList(msgspec.Struct):
     object: str = "list"
 
 
-def router(catalog: Catalog) -> Router:
-    """Make the routes."""
+def router(catalog: Catalog, path: str = "/v1/models", suffix: str = "") -> Router:
+    """Make the routes. Who has them elsewhere as well gives their names a suffix."""
 
-    @get("/", operation_id="list_models")
+    @get("/", operation_id=f"list_models{suffix}")
     async def list_models(request: Request[Caller, Any, Any]) -> ModelList:
         """List the models that can be asked for."""
         allowed = request.user.allowed_models
         return ModelList([m for m in catalog.models if allowed is None or m.id in allowed])
 
-    @get("/{model_id:path}", operation_id="get_model")
+    @get("/{model_id:path}", operation_id=f"get_model{suffix}")
     async def get_model(request: Request[Caller, Any, Any], model_id: FromPath[str]) -> Model:
         """Describe one model. Its id may hold slashes, written plainly or as %2F."""
         return catalog.find(model_id.removeprefix("/"), request.user.allowed_models)
 
     return Router(
-        "/v1/models",
+        path,
         route_handlers=[list_models, get_model],
         guards=[requires(Scope.MODELS_READ)],
         tags=["Models"],

@@ -31,8 +31,8 @@ OPEN_PREFIXES = ("/v1/auth/", "/setup", "/invite", "/reset", "/static")
 """Signing in: about the person who asks alone. Their own tests are in `tests/auth`."""
 
 DATA_PLANE = re.compile(
-    r"/v1/(chat/completions|completions|embeddings|messages|messages/count_tokens|models|responses)"
-    r"(/.*)?"
+    r"/v1/(chat/completions|completions|embeddings|messages|messages/count_tokens|models|responses"
+    r"|conv/chat/completions|conv/models)(/.*)?"
 )
 """What a project is for; it has no tenant's ids in its paths."""
 
