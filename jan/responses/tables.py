@@ -44,7 +44,7 @@ class ResponseItem(Table, tablename="response_item"):
     id = Varchar(length=128, help_text="What clients call it.")
     project_id = Varchar(length=40)
     owner_id = Varchar(length=40)
-    item = JSONB(help_text="As OpenAI writes it, id and status included.")
+    item = JSON(help_text="As OpenAI writes it, id and status included.")
 
 
 class ResponseEvent(Table, tablename="response_event"):

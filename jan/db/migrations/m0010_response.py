@@ -3,7 +3,8 @@
 Safe while the previous version serves: old code never reads the tables.
 
 `parameters` and `object` are `json`, not `jsonb`, which sorts keys: the order of a schema's
-properties is the order in which a model answers.
+properties is the order in which a model answers. Items are, so that they are given back as they
+were told, to the letter.
 """
 
 from jan.db.migration import Migration
@@ -64,7 +65,7 @@ UP = (
         id varchar(128) NOT NULL,
         project_id varchar(40) NOT NULL,
         owner_id varchar(40) NOT NULL,
-        item jsonb NOT NULL,
+        item json NOT NULL,
         PRIMARY KEY (response_id, position),
         FOREIGN KEY (response_id, project_id, owner_id)
             REFERENCES response (id, project_id, owner_id) ON DELETE CASCADE

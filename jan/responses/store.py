@@ -1,0 +1,205 @@
+"""Rows of responses: what was asked, what came of it, and how it ended. Its status moves forward.
+
+Whoever makes a response inserts it first, in a transaction of theirs, and ends it by `finish`: only
+if it is in progress still, and in the attempt that they began. All that a caller sees is theirs.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Literal
+
+import msgspec
+from msgspec import Raw
+
+from jan import pages
+from jan.caller import Caller
+from jan.conversations.items import Item
+from jan.db import paging, scope
+from jan.errors import InvalidRequest, NotFound
+from jan.pages import Page, Wanted
+from jan.responses import response
+from jan.responses.machine import Machine
+from jan.responses.reading import Asked
+from jan.responses.response import Response
+
+FIRST_ATTEMPT = 1
+LEASE = timedelta(seconds=30)
+"""How long whoever makes a response is believed to live without saying so."""
+
+INSERT = """
+WITH made AS (
+    INSERT INTO response (
+        id, project_id, owner_id, conversation_id, previous_response_id, status, is_background,
+        is_stream, parameters, object, caller, created_at, attempt, started_at, lease_expires_at
+    )
+    SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, now(),
+           CASE WHEN $6 = 'in_progress' THEN $14::int ELSE 0 END,
+           CASE WHEN $6 = 'in_progress' THEN now() END,
+           CASE WHEN $6 = 'in_progress' THEN now() + $15::interval END
+)
+INSERT INTO response_item (response_id, position, is_output, id, project_id, owner_id, item)
+SELECT $1, given.position, false, given.id, $2, $3, given.item
+FROM unnest($12::text[], $13::json[]) WITH ORDINALITY AS given (id, item, position)
+"""
+FINISH = """
+WITH ended AS (
+    UPDATE response SET status = $5, object = $6, engine = $7, ended_at = now(),
+           lease_expires_at = NULL
+    WHERE id = $1 AND project_id = $2 AND owner_id = $3 AND attempt = $4 AND status = 'in_progress'
+    RETURNING id
+), added AS (
+    INSERT INTO response_item (response_id, position, is_output, id, project_id, owner_id, item)
+    SELECT $1, given.position + last.position, true, given.id, $2, $3, given.item
+    FROM ended,
+         unnest($8::text[], $9::json[]) WITH ORDINALITY AS given (id, item, position),
+         (SELECT coalesce(max(position), 0) AS position FROM response_item
+          WHERE response_id = $1) AS last
+)
+SELECT EXISTS (SELECT FROM ended) OR EXISTS (
+    SELECT FROM response
+    WHERE id = $1 AND project_id = $2 AND owner_id = $3 AND attempt = $4 AND status = $5
+)
+"""
+"""Told twice, because the answer to the first was lost with the connection, it is true again."""
+SELECT = """
+SELECT r.id, r.created_at, r.status, r.object, ARRAY(
+    SELECT i.item FROM response_item AS i WHERE i.response_id = r.id AND i.is_output
+    ORDER BY i.position
+) AS output
+FROM response AS r WHERE r.project_id = $1 AND r.owner_id = $2
+"""
+SELECT_ONE = f"{SELECT} AND r.id = $3"
+DELETE = "DELETE FROM response WHERE project_id = $1 AND owner_id = $2 AND id = $3 RETURNING id"
+
+_fields = msgspec.json.Decoder(dict[str, Raw])
+_caller = msgspec.json.Decoder(Caller)
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A response as it is stored."""
+
+    id: str
+    body: Raw
+    """As OpenAI writes it. What it has in common with an answer is the same to the letter."""
+
+
+async def insert(  # noqa: PLR0913 - as many as a row has sources
+    connection: Any,
+    caller: Caller,
+    asked: Asked,
+    begun: Response,
+    items: Sequence[Item],
+    *,
+    status: Literal["queued", "in_progress"] = "in_progress",
+) -> None:
+    """Write down a response that is about to be made, as part of the connection's transaction.
+
+    `items` are its input, each with its id. In progress it is in its first attempt, on lease.
+
+    Raises:
+        InvalidRequest: its parameters are nested too deeply.
+    """
+    project_id, owner_id = place_of(caller)
+    create = asked.create
+    parameters = {name: value for name, value in asked.parameters.items() if name != "input"}
+    await connection.execute(
+        INSERT,
+        *(begun.id, project_id, owner_id, create.conversation_id, create.previous_response_id),
+        *(status, bool(create.background), bool(create.stream)),
+        *(_json(parameters), _json(begun), _json(caller)),
+        *([item["id"] for item in items], [_json(item) for item in items]),
+        *(FIRST_ATTEMPT, LEASE),
+    )
+
+
+async def finish(caller: Caller, machine: Machine, *, attempt: int = FIRST_ATTEMPT) -> bool:
+    """Write down how a response ended, and all that came of it.
+
+    False: it is no longer this attempt's to end. It was ended or begun anew by somebody else, or
+    deleted; then nothing is written.
+    """
+    ended = machine.response
+    project_id, owner_id = place_of(caller)
+    async with scope.of(caller) as connection:
+        return await connection.fetchval(
+            FINISH,
+            *(ended.id, project_id, owner_id, attempt),
+            *(ended.status, _json(msgspec.structs.replace(ended, output=[])), machine.engine),
+            *([item.id for item in ended.output], [_json(item) for item in ended.output]),
+        )
+
+
+async def get(caller: Caller, response_id: str) -> Kept:
+    """Find a response.
+
+    Raises:
+        NotFound: there is none of this id, or none of the caller's.
+    """
+    async with scope.of(caller) as connection:
+        row = await connection.fetchrow(SELECT_ONE, *place_of(caller), response_id)
+    if row is None:
+        raise missing(response_id)
+    return _kept(row)
+
+
+async def page(caller: Caller, wanted: Wanted) -> Page[Kept]:
+    """List the caller's responses.
+
+    Raises:
+        InvalidRequest: the cursor is none of the list's ids.
+    """
+    async with scope.of(caller) as connection:
+        rows = await paging.fetch(connection, SELECT, place_of(caller), wanted, alias="r")
+    return pages.page([_kept(row) for row in rows], wanted)
+
+
+async def delete(caller: Caller, response_id: str) -> None:
+    """Delete a response, what went into it and what came of it. One that runs is given up.
+
+    Raises:
+        NotFound: as `get`.
+    """
+    async with scope.of(caller) as connection:
+        if await connection.fetchval(DELETE, *place_of(caller), response_id) is None:
+            raise missing(response_id)
+
+
+def place_of(caller: Caller) -> tuple[str, str]:
+    """Tell the project and the owner of what a caller makes.
+
+    Raises:
+        InvalidRequest: nothing can be theirs: they are in no project, or they are nobody.
+    """
+    if caller.project_id is None or caller.owner_id is None:
+        raise InvalidRequest(
+            "What is stored belongs to somebody, in a project. Use a key of a project, or name one"
+            " in the header `OpenAI-Project`."
+        )
+    return caller.project_id, caller.owner_id
+
+
+def caller_of(written: str) -> Caller:
+    """Read who asked for a response, from its row."""
+    return _caller.decode(written)
+
+
+def missing(response_id: str) -> NotFound:
+    """Say that there is no such response, or that it is somebody else's."""
+    return NotFound(f"No response `{response_id}` was found.")
+
+
+def _kept(row: Any) -> Kept:
+    fields = _fields.decode(row["object"])
+    # Not what was known when it was written: the row's own word.
+    fields["status"] = Raw(response.encode(row["status"]))
+    fields["output"] = Raw(f"[{','.join(row['output'])}]")
+    return Kept(row["id"], Raw(response.encode(fields)))
+
+
+def _json(value: Any) -> str:
+    try:
+        return response.encode(value).decode()
+    except RecursionError:  # what could just be decoded, but not here, further down the stack
+        raise InvalidRequest("The request is nested too deeply.") from None
