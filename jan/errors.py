@@ -15,7 +15,8 @@
     │   └── SignInFailed      401
     ├── Forbidden             403  a credential that may not do this
     ├── NotFound              404  missing, or not the caller's: the two look alike
-    │   └── ModelNotFound     404
+    │   ├── ModelNotFound     404
+    │   └── PreviousResponseNotFound 404
     ├── MethodNotAllowed      405
     │   └── MethodUnknown     501
     ├── Conflict              409  the state does not allow it
@@ -162,6 +163,12 @@ class ModelNotFound(NotFound):
     """No model of that name is served here."""
 
     code = "model_not_found"
+
+
+class PreviousResponseNotFound(NotFound):
+    """The response that this one is to go on from is not there, or not any more."""
+
+    code = "previous_response_not_found"
 
 
 class MethodNotAllowed(JanError):

@@ -17,6 +17,7 @@ from jan.inference.chat import Chat
 from jan.invites import routes as invites
 from jan.models import routes as models
 from jan.responses import routes as responses
+from jan.responses.compaction import Seal
 from jan.responses.serving import Responses
 
 
@@ -26,7 +27,10 @@ def create_app(parts: Parts) -> Front:
     relay = parts.relay
     passages = relay.passages
     making = Responses(
-        Chat(relay.upstream, parts.catalog), passages, max_body_bytes=relay.max_body_bytes
+        Chat(relay.upstream, parts.catalog),
+        passages,
+        Seal(parts.key_secret),
+        max_body_bytes=relay.max_body_bytes,
     )
     keyed = Router(
         "/",

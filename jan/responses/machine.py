@@ -158,6 +158,13 @@ class Machine:
         self.response.status = "cancelled"
         return self._tape.take()
 
+    def overrule(self, error: JanError) -> list[bytes]:
+        """Give another last event: what ended well could not be kept, so it is not told so."""
+        self._tape.next_number -= 1
+        self.response.completed_at = self.response.incomplete_details = None
+        self.response.error = response.Error("server_error", error.message)
+        return self._end("failed", events.FAILED)
+
     def _end(self, status: response.Status, head: bytes) -> list[bytes]:
         self._count()
         self.response.status = status

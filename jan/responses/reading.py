@@ -12,7 +12,7 @@ from jan.conversations import items, metadata
 from jan.conversations.items import Item
 from jan.errors import InvalidRequest, Unsupported
 from jan.responses import schemas
-from jan.responses.schemas import Count, Create
+from jan.responses.schemas import Compact, Count, Create, Reading
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,15 @@ def read(body: bytes) -> Asked:
 def read_count(body: bytes) -> tuple[Count, list[Item]]:
     """Read the body of `POST /v1/responses/input_tokens`. Raises as `read`."""
     count = bodies.convert(bodies.load(body), Count)
+    _check_history(count)
     return count, read_input(count.input)
+
+
+def read_compact(body: bytes) -> tuple[Compact, list[Item]]:
+    """Read the body of `POST /v1/responses/compact`. Raises as `read`."""
+    compact = bodies.convert(bodies.load(body), Compact)
+    _check_history(compact)
+    return compact, read_input(compact.input)
 
 
 def read_input(said: str | list[Item] | None) -> list[Item]:
@@ -83,9 +91,13 @@ def _check(create: Create) -> None:
             "A response in the background is found again by its id, so it must be stored.",
             param="background",
         )
-    if create.previous_response_id is not None and create.conversation is not None:
+    _check_history(create)
+    metadata.check(create.metadata)
+
+
+def _check_history(asked: Reading) -> None:
+    if asked.previous_response_id is not None and asked.conversation is not None:
         raise InvalidRequest(
             "`previous_response_id` and `conversation` both say what came before: send one.",
             param="previous_response_id",
         )
-    metadata.check(create.metadata)

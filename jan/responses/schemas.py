@@ -91,6 +91,13 @@ class Count(Reading, kw_only=True):
     model: str | None = None
 
 
+class Compact(Reading, kw_only=True):
+    """The body of `POST /v1/responses/compact`, as far as Jan reads it."""
+
+    model: str
+    prompt_cache_key: str | None = None
+
+
 class Create(Reading, kw_only=True):
     """The body of `POST /v1/responses`, as far as Jan reads it."""
 

@@ -14,6 +14,7 @@ from msgspec import Raw
 
 from jan import pages
 from jan.caller import Caller
+from jan.conversations import record
 from jan.conversations.items import Item
 from jan.db import paging, scope
 from jan.errors import InvalidRequest, NotFound
@@ -27,6 +28,7 @@ FIRST_ATTEMPT = 1
 LEASE = timedelta(seconds=30)
 """How long whoever makes a response is believed to live without saying so."""
 
+# As text: the driver looks up the type of an array of JSON, once on each connection.
 INSERT = """
 WITH made AS (
     INSERT INTO response (
@@ -39,8 +41,8 @@ WITH made AS (
            CASE WHEN $6 = 'in_progress' THEN now() + $15::interval END
 )
 INSERT INTO response_item (response_id, position, is_output, id, project_id, owner_id, item)
-SELECT $1, given.position, false, given.id, $2, $3, given.item
-FROM unnest($12::text[], $13::json[]) WITH ORDINALITY AS given (id, item, position)
+SELECT $1, given.position, false, given.id, $2, $3, given.item::json
+FROM unnest($12::text[], $13::text[]) WITH ORDINALITY AS given (id, item, position)
 """
 FINISH = """
 WITH ended AS (
@@ -50,18 +52,29 @@ WITH ended AS (
     RETURNING id
 ), added AS (
     INSERT INTO response_item (response_id, position, is_output, id, project_id, owner_id, item)
-    SELECT $1, given.position + last.position, true, given.id, $2, $3, given.item
+    SELECT $1, given.position + last.position, true, given.id, $2, $3, given.item::json
     FROM ended,
-         unnest($8::text[], $9::json[]) WITH ORDINALITY AS given (id, item, position),
+         unnest($8::text[], $9::text[]) WITH ORDINALITY AS given (id, item, position),
          (SELECT coalesce(max(position), 0) AS position FROM response_item
           WHERE response_id = $1) AS last
 )
-SELECT EXISTS (SELECT FROM ended) OR EXISTS (
+SELECT EXISTS (SELECT FROM ended) AS is_new, EXISTS (
     SELECT FROM response
     WHERE id = $1 AND project_id = $2 AND owner_id = $3 AND attempt = $4 AND status = $5
-)
+) AS is_old
 """
-"""Told twice, because the answer to the first was lost with the connection, it is true again."""
+"""Told twice, because the answer to the first was lost with the connection, it is an old end."""
+# Before the response, as whoever deletes a conversation does: else they might wait for each other.
+LOCK = """
+SELECT id FROM conversation WHERE id = $1 AND project_id = $2 AND owner_id = $3
+FOR NO KEY UPDATE
+"""
+SELECT_INPUT = """
+SELECT item FROM response_item WHERE response_id = $1 AND NOT is_output ORDER BY position
+"""
+BELONGS_TO_CONVERSATION = frozenset({"completed", "incomplete"})
+"""Responses whose input and output are added to their conversation."""
+
 SELECT = """
 SELECT r.id, r.created_at, r.status, r.object, ARRAY(
     SELECT i.item FROM response_item AS i WHERE i.response_id = r.id AND i.is_output
@@ -101,7 +114,7 @@ async def insert(  # noqa: PLR0913 - as many as a row has sources
     Raises:
         InvalidRequest: its parameters are nested too deeply.
     """
-    project_id, owner_id = place_of(caller)
+    project_id, owner_id = caller.require_place()
     create = asked.create
     parameters = {name: value for name, value in asked.parameters.items() if name != "input"}
     await connection.execute(
@@ -115,20 +128,29 @@ async def insert(  # noqa: PLR0913 - as many as a row has sources
 
 
 async def finish(caller: Caller, machine: Machine, *, attempt: int = FIRST_ATTEMPT) -> bool:
-    """Write down how a response ended, and all that came of it.
+    """Write down how a response ended, and all that came of it, in its conversation too.
 
-    False: it is no longer this attempt's to end. It was ended or begun anew by somebody else, or
-    deleted; then nothing is written.
+    Telling it twice is the same as once. False: it is no longer this attempt's to end. It was ended
+    or begun anew by somebody else, or deleted; then nothing is written.
     """
     ended = machine.response
-    project_id, owner_id = place_of(caller)
+    place = caller.require_place()
     async with scope.of(caller) as connection:
-        return await connection.fetchval(
+        conversation_id = None
+        if ended.conversation is not None and ended.status in BELONGS_TO_CONVERSATION:
+            conversation_id = await connection.fetchval(LOCK, ended.conversation.id, *place)
+        row = await connection.fetchrow(
             FINISH,
-            *(ended.id, project_id, owner_id, attempt),
+            *(ended.id, *place, attempt),
             *(ended.status, _json(msgspec.structs.replace(ended, output=[])), machine.engine),
             *([item.id for item in ended.output], [_json(item) for item in ended.output]),
         )
+        if row["is_new"] and conversation_id is not None:
+            rows = await connection.fetch(SELECT_INPUT, ended.id)
+            said: list[Item] = [msgspec.json.decode(row["item"]) for row in rows]
+            said += [msgspec.to_builtins(item) for item in ended.output]
+            await record.append(caller, conversation_id, said)
+    return row["is_new"] or row["is_old"]
 
 
 async def get(caller: Caller, response_id: str) -> Kept:
@@ -138,7 +160,7 @@ async def get(caller: Caller, response_id: str) -> Kept:
         NotFound: there is none of this id, or none of the caller's.
     """
     async with scope.of(caller) as connection:
-        row = await connection.fetchrow(SELECT_ONE, *place_of(caller), response_id)
+        row = await connection.fetchrow(SELECT_ONE, *caller.require_place(), response_id)
     if row is None:
         raise missing(response_id)
     return _kept(row)
@@ -151,7 +173,7 @@ async def page(caller: Caller, wanted: Wanted) -> Page[Kept]:
         InvalidRequest: the cursor is none of the list's ids.
     """
     async with scope.of(caller) as connection:
-        rows = await paging.fetch(connection, SELECT, place_of(caller), wanted, alias="r")
+        rows = await paging.fetch(connection, SELECT, caller.require_place(), wanted, alias="r")
     return pages.page([_kept(row) for row in rows], wanted)
 
 
@@ -162,22 +184,8 @@ async def delete(caller: Caller, response_id: str) -> None:
         NotFound: as `get`.
     """
     async with scope.of(caller) as connection:
-        if await connection.fetchval(DELETE, *place_of(caller), response_id) is None:
+        if await connection.fetchval(DELETE, *caller.require_place(), response_id) is None:
             raise missing(response_id)
-
-
-def place_of(caller: Caller) -> tuple[str, str]:
-    """Tell the project and the owner of what a caller makes.
-
-    Raises:
-        InvalidRequest: nothing can be theirs: they are in no project, or they are nobody.
-    """
-    if caller.project_id is None or caller.owner_id is None:
-        raise InvalidRequest(
-            "What is stored belongs to somebody, in a project. Use a key of a project, or name one"
-            " in the header `OpenAI-Project`."
-        )
-    return caller.project_id, caller.owner_id
 
 
 def caller_of(written: str) -> Caller:

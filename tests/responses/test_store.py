@@ -17,9 +17,10 @@ from jan.pages import Wanted
 from jan.responses import reading, response, store, tools
 from jan.responses.machine import Machine
 from tests.conftest import execute, fetch
+from tests.conversations.owners import caller_of
 from tests.fakes import MODEL
 from tests.responses.chats import as_chunk, call, delta, end, usage
-from tests.responses.owners import new_owner
+from tests.tenants import new_person
 
 pytestmark = pytest.mark.usefixtures("database")
 
@@ -27,13 +28,13 @@ pytestmark = pytest.mark.usefixtures("database")
 @pytest.fixture
 async def ann(database: Database) -> Caller:
     """Somebody."""
-    return await new_owner("ann")
+    return caller_of(await new_person("ann"))
 
 
 @pytest.fixture
 async def bob(database: Database) -> Caller:
     """Somebody else."""
-    return await new_owner("bob")
+    return caller_of(await new_person("bob"))
 
 
 async def begin(caller: Caller, status: Any = "in_progress", **parameters: Any) -> Machine:

@@ -103,8 +103,9 @@ UP = (
         scope text := current_setting('jan.scope', true);
     BEGIN
         PERFORM set_config('jan.scope', 'system', true);
-        DELETE FROM response WHERE owner_id = OLD.id;
+        -- In the order in which the end of a response locks them.
         DELETE FROM conversation WHERE owner_id = OLD.id;
+        DELETE FROM response WHERE owner_id = OLD.id;
         DELETE FROM workspace WHERE owner_id = OLD.id;
         PERFORM set_config('jan.scope', coalesce(scope, ''), true);
         RETURN NULL;
