@@ -20,21 +20,26 @@ MAX_LINKS = 10_000
 """Responses in a chain. More than any model reads."""
 CAN_BE_CONTINUED = frozenset({"completed", "incomplete"})
 
-# It counts its steps, so that it would end even in a circle, which nobody can make.
+# It counts its steps, so that it would end even in a circle, which nobody can make. OFFSET 0 keeps
+# PostgreSQL from reading all of the owner's responses at each step, which it else may prefer.
 CHAIN = """
 WITH RECURSIVE chain AS (
     SELECT r.id, r.previous_response_id, r.status, 1 AS link FROM response AS r
     WHERE r.project_id = $1 AND r.owner_id = $2 AND r.id = $3
     UNION ALL
     SELECT p.id, p.previous_response_id, p.status, chain.link + 1
-    FROM chain JOIN response AS p ON p.id = chain.previous_response_id
+    FROM chain CROSS JOIN LATERAL (
+        SELECT * FROM response AS r WHERE r.id = chain.previous_response_id OFFSET 0
+    ) AS p
     WHERE p.project_id = $1 AND p.owner_id = $2 AND chain.link <= $4
 )
 SELECT id, status FROM chain ORDER BY link
 """
 SELECT_ITEMS = """
 SELECT i.item FROM unnest($3::text[]) WITH ORDINALITY AS chain (id, place)
-JOIN response_item AS i ON i.response_id = chain.id
+CROSS JOIN LATERAL (
+    SELECT * FROM response_item AS r WHERE r.response_id = chain.id OFFSET 0
+) AS i
 WHERE i.project_id = $1 AND i.owner_id = $2 ORDER BY chain.place, i.position
 """
 # Of several of one id, which are the same item given again, any.
