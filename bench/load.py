@@ -42,7 +42,11 @@ class Target:
 
     def response(self, **fields: Any) -> bytes:
         """Make the bytes of a request for a response that is not stored."""
-        return self._post("/v1/responses", {"input": PROMPT, "store": False, **fields})
+        return self.stored_response(store=False, **fields)
+
+    def stored_response(self, **fields: Any) -> bytes:
+        """Make the bytes of a request for a response that is stored."""
+        return self._post("/v1/responses", {"input": PROMPT, **fields})
 
     def _post(self, path: str, fields: dict[str, Any]) -> bytes:
         content = msgspec.json.encode({"model": self.model, **fields})
