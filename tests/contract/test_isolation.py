@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from litestar import Litestar
+from litestar.routes import ASGIRoute
 
 from jan import ids
 from tests.conftest import execute, fetch
@@ -31,8 +32,8 @@ OPEN_PREFIXES = ("/v1/auth/", "/setup", "/invite", "/reset", "/static")
 """Signing in: about the person who asks alone. Their own tests are in `tests/auth`."""
 
 DATA_PLANE = re.compile(
-    r"/v1/(chat/completions|completions|embeddings|messages|messages/count_tokens|models|responses"
-    r"|conv/chat/completions|conv/models)(/.*)?"
+    r"/v1/(chat/completions|completions|embeddings|messages|messages/count_tokens|models"
+    r"|conv/chat/completions|conv/models)(/.*)?|/v1/responses/(compact|input_tokens)"
 )
 """What a project is for; it has no tenant's ids in its paths."""
 
@@ -53,13 +54,17 @@ BODY: dict[str, Any] = {
 }
 """Whatever a route wants of it; unknown fields are ignored."""
 
-PRIVATE = {"conversation_id", "workspace_id"}
+PRIVATE = {"conversation_id", "response_id", "workspace_id"}
 """Parameters that name what is its owner's alone, within a project."""
-PRIVATE_LISTS = {"/v1/conversations": "data", "/v1/conv/workspaces": "results"}
+PRIVATE_LISTS = {
+    "/v1/conversations": "data",
+    "/v1/responses": "data",
+    "/v1/conv/workspaces": "results",
+}
 """Lists of it, and what they call what is in them."""
 
 REFUSED = {403, 404}
-MISSING = re.compile(r"\b(org|proj|user|key|svcacct|invite|sess|conv|msg|ws)_[0-9a-z]+")
+MISSING = re.compile(r"\b(org|proj|user|key|svcacct|invite|sess|conv|msg|resp|ws)_[0-9a-z]+")
 
 
 @dataclass(frozen=True)
@@ -90,7 +95,10 @@ def cases(tenants: Tenants) -> list[Case]:
             continue
         if DATA_PLANE.fullmatch(path):
             continue
-        methods = getattr(route, "methods", {"POST"}) - {"OPTIONS", "HEAD"}
+        if isinstance(route, ASGIRoute):
+            methods = set(route.route_handler.opt["methods"])
+        else:
+            methods = getattr(route, "methods", {"POST"}) - {"OPTIONS", "HEAD"}
         found += [Case(method, path) for method in sorted(methods)]
     assert len(found) > 40
     return found
@@ -111,8 +119,33 @@ async def values_of(tenant: Tenant, case: Case) -> dict[str, str]:
         "key_id": key.id,
         "invite_id": await invite_of(tenant),
         **await conversation_of(tenant.owner, tenant.owner.own_project_id),
+        **await response_of(tenant.owner, tenant.owner.own_project_id),
         "workspace_id": await workspace_of(tenant.owner, tenant.owner.own_project_id),
     }
+
+
+async def response_of(person: Person, project_id: str) -> dict[str, str]:
+    """A person's response in a project, made where there is none."""
+    rows = await fetch(
+        "SELECT id AS response_id FROM response WHERE owner_id = $1 AND project_id = $2 LIMIT 1",
+        *(person.id, project_id),
+    )
+    if rows:
+        return dict(rows[0])
+    response_id = ids.new("resp")
+    place = (response_id, project_id, person.id)
+    await execute(
+        "INSERT INTO response (id, project_id, owner_id, status, is_background, is_stream,"
+        " parameters, object, caller, ended_at)"
+        " VALUES ($1, $2, $3, 'completed', false, false, '{}', '{}', '{}', now())",
+        *place,
+    )
+    await execute(
+        "INSERT INTO response_item (response_id, project_id, owner_id, position, is_output, id,"
+        " item) VALUES ($1, $2, $3, 1, false, 'msg_secret', '{\"id\": \"msg_secret\"}')",
+        *place,
+    )
+    return {"response_id": response_id}
 
 
 async def conversation_of(person: Person, project_id: str) -> dict[str, str]:
@@ -194,7 +227,8 @@ async def state_of(tenant: Tenant) -> dict[str, list[str]]:
     found["session"] = await fetch(
         "SELECT t::text AS row FROM session AS t WHERE user_id = ANY($1) ORDER BY 1", people
     )
-    for table in ("workspace", "conversation", "conversation_item"):
+    kept = ("workspace", "conversation", "conversation_item", "response", "response_item")
+    for table in kept:
         found[table] = await fetch(
             f"SELECT t::text AS row FROM {table} AS t WHERE owner_id = ANY($1) ORDER BY 1", people
         )
@@ -261,6 +295,7 @@ async def test_no_list_shows_a_stranger_anything_of_a_tenant(tenants: Tenants) -
     secrets.append(await invite_of(a))
     secrets.append(await workspace_of(a.owner, a.owner.own_project_id))
     secrets += (await conversation_of(a.owner, a.owner.own_project_id)).values()
+    secrets += (await response_of(a.owner, a.owner.own_project_id)).values()
     lists = [case for case in cases(tenants) if case.method == "GET" and not case.parameters]
     assert lists
 
@@ -297,6 +332,7 @@ async def test_what_is_private_is_private_within_the_project_too(tenants: Tenant
     a = tenants.a
     theirs = await values_of(a, Case("GET", "/"))
     theirs |= await conversation_of(a.project_member, a.project_id)
+    theirs |= await response_of(a.project_member, a.project_id)
     theirs["workspace_id"] = await workspace_of(a.project_member, a.project_id)
     routes = [case for case in cases(tenants) if PRIVATE & {*case.parameters}]
     assert len(routes) >= 9
