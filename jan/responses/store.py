@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal
 
+import asyncpg
 import msgspec
 from msgspec import Raw
 
@@ -113,18 +114,24 @@ async def insert(  # noqa: PLR0913 - as many as a row has sources
 
     Raises:
         InvalidRequest: its parameters are nested too deeply.
+        NotFound: its conversation was deleted a moment ago.
     """
     project_id, owner_id = caller.require_place()
     create = asked.create
     parameters = {name: value for name, value in asked.parameters.items() if name != "input"}
-    await connection.execute(
-        INSERT,
-        *(begun.id, project_id, owner_id, create.conversation_id, create.previous_response_id),
-        *(status, bool(create.background), bool(create.stream)),
-        *(_json(parameters), _json(begun), _json(caller)),
-        *([item["id"] for item in items], [_json(item) for item in items]),
-        *(FIRST_ATTEMPT, LEASE),
-    )
+    try:
+        await connection.execute(
+            INSERT,
+            *(begun.id, project_id, owner_id, create.conversation_id, create.previous_response_id),
+            *(status, bool(create.background), bool(create.stream)),
+            *(_json(parameters), _json(begun), _json(caller)),
+            *([item["id"] for item in items], [_json(item) for item in items]),
+            *(FIRST_ATTEMPT, LEASE),
+        )
+    except asyncpg.ForeignKeyViolationError:
+        raise NotFound(
+            "Where the response belongs was deleted a moment ago.", param="conversation"
+        ) from None
 
 
 async def finish(caller: Caller, machine: Machine, *, attempt: int = FIRST_ATTEMPT) -> bool:

@@ -154,6 +154,13 @@ async def test_other_paths_are_not_there(served: Served, path: str) -> None:
     assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")
 
 
+@pytest.mark.parametrize("response_id", ["%00", "x" * 3000, "%F0%9F%8C%8D", "%FF", "'; --"])
+async def test_no_id_is_a_fault_of_the_server(served: Served, response_id: str) -> None:
+    for more in ("", "/input_items"):
+        answer = await served.client.get(f"{PATH}/{response_id}{more}")
+        assert answer.status_code in {400, 404}
+
+
 async def test_only_what_was_made_in_the_background_can_be_streamed_again(served: Served) -> None:
     made = await served.ask()
     answer = await served.client.get(f"{PATH}/{made['id']}?stream=true&starting_after=3")

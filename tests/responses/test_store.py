@@ -1,5 +1,6 @@
 """Rows of responses: begun once, ended once, by whoever began them last, seen by their owner."""
 
+import asyncio
 import json
 from dataclasses import replace
 from typing import Any
@@ -16,8 +17,8 @@ from jan.errors import InvalidRequest, NotFound, UpstreamError
 from jan.pages import Wanted
 from jan.responses import reading, response, store, tools
 from jan.responses.machine import Machine
-from tests.conftest import execute, fetch
-from tests.conversations.owners import caller_of
+from tests.conftest import execute, fetch, locking, until_blocked
+from tests.conversations.owners import caller_of, new_conversation
 from tests.fakes import MODEL
 from tests.responses.chats import as_chunk, call, delta, end, usage
 from tests.tenants import new_person
@@ -190,6 +191,25 @@ async def test_a_deleted_response_leaves_nothing_and_can_not_be_ended(ann: Calle
     assert await fetch("SELECT FROM response_item") == []
     with pytest.raises(NotFound):
         await store.delete(ann, machine.response.id)
+
+
+@pytest.mark.parametrize("status", ["completed", "incomplete"])
+async def test_an_end_waits_for_the_conversation_that_is_being_deleted(
+    ann: Caller, database: Database, status: str
+) -> None:
+    """They lock in the same order, or they would wait for each other."""
+    conversation_id = await new_conversation(ann)
+    reason = "length" if status == "incomplete" else "stop"
+    machine = run(
+        await begin(ann, conversation=conversation_id), delta(content="a"), end(reason), usage()
+    )
+    async with locking(database, "DELETE FROM conversation") as connection:
+        ending = asyncio.create_task(store.finish(ann, machine))
+        await until_blocked(connection)
+
+    assert await ending
+    [row] = await fetch("SELECT status, conversation_id FROM response")
+    assert tuple(row) == (status, None)
 
 
 async def test_a_strangers_response_looks_like_none(ann: Caller, bob: Caller) -> None:

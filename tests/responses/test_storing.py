@@ -12,7 +12,7 @@ from jan.conversations import record
 from jan.db.engine import PICCOLO, Database
 from jan.errors import DatabaseUnavailable
 from jan.responses import keeping
-from tests.conftest import execute, fetch
+from tests.conftest import execute, fetch, locking, until_blocked
 from tests.conversations.owners import new_conversation, texts
 from tests.fakes import MODEL, Reply, Script, Seen
 from tests.fakes import chat as answers
@@ -190,6 +190,17 @@ async def test_a_shutdown_fails_what_is_being_made(served: Served) -> None:
     assert await served.get(told["id"]) == told
 
 
+async def test_a_shutdown_fails_what_is_not_streamed_too(served: Served) -> None:
+    served.upstream.script(CHAT, begins_and_stalls())
+    asking = asyncio.create_task(served.post())
+    await until(lambda: served.upstream.running)
+    served.gateway.front.passages.cut()
+    answer = await asking
+
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "shutting_down")
+    assert (await rows())[0]["status"] == "failed"
+
+
 @pytest.mark.parametrize("stream", [True, False])
 async def test_without_the_database_the_model_is_not_asked(
     served: Served, monkeypatch: pytest.MonkeyPatch, stream: bool
@@ -343,6 +354,20 @@ async def test_a_conversation_that_is_deleted_meanwhile_takes_nothing_with_it(
     assert told["status"] == "completed"
     assert await served.get(told["id"]) == told
     assert await fetch("SELECT FROM conversation_item") == []
+
+
+async def test_a_conversation_that_is_being_deleted_is_not_found(
+    served: Served, database: Database
+) -> None:
+    conversation_id = await new_conversation(served.ann)
+    async with locking(database, "DELETE FROM conversation") as connection:
+        asking = asyncio.create_task(served.post(conversation=conversation_id))
+        await until_blocked(connection)
+    answer = await asking
+
+    error = answer.json()["error"]
+    assert (answer.status_code, error["param"]) == (404, "conversation")
+    assert served.upstream.requests == []
 
 
 @pytest.mark.parametrize("stream", [True, False])
