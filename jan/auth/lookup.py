@@ -4,7 +4,7 @@ One query a credential, before there is a caller. What it reads is what the trig
 notify of: whatever changes the answer makes every process ask again.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -19,12 +19,13 @@ DISABLED = "The account is disabled."
 ARCHIVED = "The API key's project is archived."
 NO_PLACE = "The API key's owner is no longer in its project."
 NO_OWNER = "The API key's owner no longer owns its organization."
+GONE = "The account is gone."
 SIGNED_OUT = "The session has ended. Sign in again."
 NO_ORGANIZATION = "There is no organization `{}`, or you are not in it."
 NO_PROJECT = "There is no project `{}`, or you are not in it."
 
 # $2: the project that a key of the whole organization is to act in; its oldest where none is named.
-KEY = """
+_KEY = """
 SELECT k.id, k.kind, k.organization_id, k.user_id, k.service_account_id, k.scopes,
        k.allowed_models, k.expires_at, k.revoked_at, u.email, u.is_enabled, u.is_guest,
        o.is_default, m.role AS organization_role, p.id AS project_id, p.archived_at,
@@ -46,16 +47,19 @@ LEFT JOIN LATERAL (
 ) AS p ON true
 LEFT JOIN project_member AS pm ON pm.project_id = p.id AND pm.user_id = k.user_id
 LEFT JOIN service_account AS s ON s.id = k.service_account_id
-WHERE k.digest = $1
+WHERE
 """
+KEY = f"{_KEY} k.digest = $1"
+KEY_BY_ID = f"{_KEY} k.id = $1"
 
+_PERSON = """
+u.id AS user_id, u.email, u.is_enabled, u.is_guest,
+m.organization_id, m.role AS organization_role, m.is_default,
+p.id AS project_id, p.archived_at, p.owner_user_id, pm.role AS project_role
+"""
 # $2, $3: the organization and the project that the request names. Where it names none: the default
 # organization, or the first that they joined; and their own project.
-SESSION = """
-SELECT s.id, s.expires_at, s.ended_at, u.id AS user_id, u.email, u.is_enabled, u.is_guest,
-       m.organization_id, m.role AS organization_role, m.is_default,
-       p.id AS project_id, p.archived_at, p.owner_user_id, pm.role AS project_role
-FROM session AS s JOIN users AS u ON u.id = s.user_id
+_PLACE = """
 LEFT JOIN LATERAL (
     SELECT om.organization_id, om.role, o.is_default
     FROM organization_member AS om JOIN organization AS o ON o.id = om.organization_id
@@ -72,8 +76,12 @@ LEFT JOIN project AS p ON CASE
     ELSE p.owner_user_id = u.id
 END
 LEFT JOIN project_member AS pm ON pm.project_id = p.id AND pm.user_id = u.id
-WHERE s.id = $1
 """
+SESSION = f"""
+SELECT s.id, s.expires_at, s.ended_at, {_PERSON}
+FROM session AS s JOIN users AS u ON u.id = s.user_id {_PLACE} WHERE s.id = $1
+"""  # noqa: S608 - our own words
+PERSON = f"SELECT {_PERSON} FROM users AS u {_PLACE} WHERE u.id = $1"  # noqa: S608
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +101,27 @@ async def key(digest: bytes, organization_id: str, project_id: str) -> Found:
     """Look an API key up. What the request names must be what the key is for."""
     async with scope.system() as connection:
         row = await connection.fetchrow(KEY, digest.hex(), project_id)
+    return _of_key(row, organization_id, project_id)
+
+
+async def again(caller: Caller) -> Found:
+    """Look up anew who was let in before, for what is done in their name later than they asked.
+
+    Whether they have signed out, or their key has run out, since then makes no difference.
+    """
+    organization_id = caller.owning_organization_id or ""
+    place = organization_id, caller.project_id or ""
+    async with scope.system() as connection:
+        if caller.key_id is not None:
+            row = await connection.fetchrow(KEY_BY_ID, caller.key_id, place[1])
+            return _of_key(row, *place)
+        row = await connection.fetchrow(PERSON, caller.user_id, *place)
+    if row is None:
+        return Found(None, GONE)
+    return _of_person(row, frozenset(), *place)
+
+
+def _of_key(row: Any, organization_id: str, project_id: str) -> Found:
     if row is None:
         return Found(None, INCORRECT)
     subjects = _subjects(
@@ -143,6 +172,14 @@ async def session(session_id: str, organization_id: str, project_id: str) -> Fou
         project=row["project_id"],
         organization=row["organization_id"],
     )
+    found = _of_person(row, subjects, organization_id, project_id)
+    if found.caller is None:
+        return found
+    caller = replace(found.caller, session_id=row["id"])
+    return replace(found, caller=caller, refusal=SIGNED_OUT, expires_at=row["expires_at"])
+
+
+def _of_person(row: Any, subjects: frozenset[str], organization_id: str, project_id: str) -> Found:
     if not row["is_enabled"]:
         return Found(None, DISABLED, subjects=subjects)
     if organization_id not in {"", row["organization_id"]}:
@@ -164,10 +201,9 @@ async def session(session_id: str, organization_id: str, project_id: str) -> Fou
         project_id=row["project_id"] if is_there else None,
         is_at_home=is_own,
         user_id=row["user_id"],
-        session_id=row["id"],
         email=row["email"],
     )
-    return Found(caller, SIGNED_OUT, expires_at=row["expires_at"], subjects=subjects)
+    return Found(caller, subjects=subjects)
 
 
 def _refusal_of_key(row: Any) -> str | None:
