@@ -72,7 +72,12 @@ class Pace:
 
 
 async def run(
-    dsn: str, jobs: Sequence[Job], schedules: Sequence[Schedule] = (), pace: Pace | None = None
+    dsn: str,
+    jobs: Sequence[Job],
+    schedules: Sequence[Schedule] = (),
+    pace: Pace | None = None,
+    *,
+    max_running: int = MAX_RUNNING,
 ) -> Never:
     """Do these kinds of jobs, for ever; others are left alone. When cancelled, end within a bound.
 
@@ -83,7 +88,7 @@ async def run(
         connection = Connection(dsn)
         try:
             await _until_installed(connection)
-            await _Worker(connection, jobs, schedules, pace or Pace()).run()
+            await _Worker(connection, jobs, schedules, pace or Pace(), max_running).run()
         except Exception:  # requests are served in this process whatever becomes of jobs
             log.exception("the job worker failed and starts again")
         finally:
@@ -102,10 +107,16 @@ class _Worker:
     """pgqueuer's managers on one connection."""
 
     def __init__(
-        self, connection: Connection, jobs: Sequence[Job], schedules: Sequence[Schedule], pace: Pace
+        self,
+        connection: Connection,
+        jobs: Sequence[Job],
+        schedules: Sequence[Schedule],
+        pace: Pace,
+        max_running: int,
     ) -> None:
         self._connection = connection
         self._pace = pace
+        self._max_running = max_running
         self._cut = _Cut()
         queries = schema.queries(connection)
         self._queue = _Queue(queries, channel=schema.NAMES.channel)
@@ -121,8 +132,8 @@ class _Worker:
             asyncio.create_task(
                 self._queue.run(
                     dequeue_timeout=timedelta(seconds=self._pace.poll_s),
-                    batch_size=BATCH,
-                    max_concurrent_tasks=MAX_RUNNING,
+                    batch_size=min(BATCH, self._max_running // 2),
+                    max_concurrent_tasks=self._max_running,
                     heartbeat_timeout=timedelta(seconds=self._pace.takeover_s),
                     log_aggregation_interval=timedelta(),  # nobody reads its statistics
                 )
