@@ -50,8 +50,9 @@ class Machine:
         toolset: Toolset,
         *,
         next_number: int = 0,
+        has_begun: bool = False,
     ) -> None:
-        """`next_number` is that of the first event."""
+        """Go on at `next_number`. `has_begun`: it has been told already that it is in progress."""
         self.response = begun
         """As it is now. Its output grows as items are begun."""
         self.usage: Usage | None = None
@@ -64,6 +65,7 @@ class Machine:
         options = create.stream_options
         pads = options is None or options.include_obfuscation is not False
         self._tape = Tape(next_number=next_number, pads=pads)
+        self._has_begun = has_begun
         self._open: list[Writer] = []
         self._speaking: MessageWriter | ReasoningWriter | None = None
         self._calls = Calls(_Call)
@@ -95,9 +97,13 @@ class Machine:
 
     def begin(self) -> list[bytes]:
         """Begin, whether or not it has been queued before."""
+        if self._has_begun:
+            self.response.status = "in_progress"
+            return []
         if self.response.status != "queued":
             self._tell(events.CREATED)
         self.response.status = "in_progress"
+        self._has_begun = True
         self._tell(events.IN_PROGRESS)
         return self._tape.take()
 

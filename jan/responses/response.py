@@ -171,6 +171,8 @@ class Response(msgspec.Struct, kw_only=True):
 
 
 encode = msgspec.json.Encoder().encode
+read = msgspec.json.Decoder(Response).decode
+"""Read one as it is stored."""
 
 
 def begun(

@@ -7,7 +7,7 @@ if it is in progress still, and in the attempt that they began. All that a calle
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import asyncpg
 import msgspec
@@ -20,8 +20,7 @@ from jan.conversations.items import Item
 from jan.db import paging, scope
 from jan.errors import InvalidRequest, NotFound
 from jan.pages import Page, Wanted
-from jan.responses import response
-from jan.responses.machine import Machine
+from jan.responses import news, response
 from jan.responses.reading import Asked
 from jan.responses.response import Response
 
@@ -99,6 +98,20 @@ class Kept:
     """As OpenAI writes it. What it has in common with an answer is the same to the letter."""
 
 
+class Made(Protocol):
+    """A response that has ended, and what made it: a machine, for one."""
+
+    @property
+    def response(self) -> Response:
+        """As it is to be kept."""
+        ...
+
+    @property
+    def engine(self) -> str | None:
+        """Which engine answered, if it said so."""
+        ...
+
+
 async def insert(  # noqa: PLR0913 - as many as a row has sources
     connection: Any,
     caller: Caller,
@@ -134,13 +147,13 @@ async def insert(  # noqa: PLR0913 - as many as a row has sources
         ) from None
 
 
-async def finish(caller: Caller, machine: Machine, *, attempt: int = FIRST_ATTEMPT) -> bool:
+async def finish(caller: Caller, made: Made, *, attempt: int = FIRST_ATTEMPT) -> bool:
     """Write down how a response ended, and all that came of it, in its conversation too.
 
     Telling it twice is the same as once. False: it is no longer this attempt's to end. It was ended
     or begun anew by somebody else, or deleted; then nothing is written.
     """
-    ended = machine.response
+    ended = made.response
     place = caller.require_place()
     async with scope.of(caller) as connection:
         conversation_id = None
@@ -149,7 +162,7 @@ async def finish(caller: Caller, machine: Machine, *, attempt: int = FIRST_ATTEM
         row = await connection.fetchrow(
             FINISH,
             *(ended.id, *place, attempt),
-            *(ended.status, _json(msgspec.structs.replace(ended, output=[])), machine.engine),
+            *(ended.status, _json(msgspec.structs.replace(ended, output=[])), made.engine),
             *([item.id for item in ended.output], [_json(item) for item in ended.output]),
         )
         if row["is_new"] and conversation_id is not None:
@@ -193,6 +206,7 @@ async def delete(caller: Caller, response_id: str) -> None:
     async with scope.of(caller) as connection:
         if await connection.fetchval(DELETE, *caller.require_place(), response_id) is None:
             raise missing(response_id)
+        await news.tell_end(connection, response_id)
 
 
 def caller_of(written: str) -> Caller:

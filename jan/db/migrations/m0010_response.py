@@ -56,6 +56,8 @@ UP = (
     CREATE INDEX response_lease_expires_at ON response (lease_expires_at)
     WHERE status = 'in_progress'
     """,
+    # Few at any time: the sweep looks for those that nobody will make.
+    "CREATE INDEX response_queued ON response (created_at) WHERE status = 'queued'",
     # Input first, then output.
     """
     CREATE TABLE response_item (
