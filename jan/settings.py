@@ -121,7 +121,12 @@ class Settings(BaseModel):
     """From SIGTERM to SIGKILL of the engine."""
 
     run_jobs: bool = True
-    """Whether gateway processes do background work (mail, cleaning). False: `jan worker` does."""
+    """Whether gateway processes do background work (responses, mail, cleaning). False: `jan worker`
+    does."""
+    background_responses: int = Field(default=32, ge=2, le=1000)
+    """Most responses with `background: true` that one process makes at once. The others wait."""
+    background_timeout_s: float = Field(default=3600.0, gt=0)
+    """How long one of them may take, from when it is begun. It fails after that."""
     smtp_host: str | None = None
     """Mail server to send by. Not set: no mail is sent, and who asks for one is shown its link."""
     smtp_port: int = Field(default=587, ge=1, le=65535)

@@ -29,6 +29,8 @@ from jan.inference.client import Client
 from jan.inference.upstream import Upstream
 from jan.invites.means import Means as InviteMeans
 from jan.keyring import Keyring
+from jan.responses.leases import Leases
+from jan.responses.news import News
 from jan.telemetry import Exchange
 from jan.trust import Network
 from tests.fakes import FakeUpstream, fake_upstream
@@ -131,6 +133,8 @@ async def running_gateway(  # noqa: PLR0913 - as many as a gateway has parts
     max_body_bytes: int = 1_000_000,
     allowed_origins: tuple[str, ...] = (),
     trusted_proxies: tuple[Network, ...] = (),
+    leases: Leases | None = None,
+    news: News | None = None,
 ) -> AsyncGenerator[Gateway]:
     """Run a gateway before an upstream that may not be there yet."""
     client = Client(upstream_url, connect_timeout_s=2)
@@ -161,6 +165,8 @@ async def running_gateway(  # noqa: PLR0913 - as many as a gateway has parts
             record=rows.append,
             allowed_origins=allowed_origins,
             trusted_proxies=trusted_proxies,
+            leases=leases or Leases(),
+            news=news or News(),
         )
     )
     looking = asyncio.create_task(catalog.run())

@@ -38,7 +38,7 @@ COMMANDS = {
     "self-check": "Try this copy of Jan out, in a temporary home.",
     "migrate": "Bring the database's schema up to date.",
     "gateway": "Run one gateway process alone.",
-    "worker": "Run one process for background work (mail, cleaning) alone.",
+    "worker": "Run one process for background work (responses, mail, cleaning) alone.",
     "runner": "Run one model's engine alone.",
 }
 """Each command lives in the file of its name: a group `app`, or a function of that name."""

@@ -4,7 +4,7 @@ from jan.cli import context
 
 
 def worker() -> None:
-    """Run one process for background work (mail, cleaning) alone."""
+    """Run one process for background work (responses, mail, cleaning) alone."""
     import uvloop
 
     from jan import telemetry

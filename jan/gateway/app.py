@@ -30,6 +30,8 @@ def create_app(parts: Parts) -> Front:
         Chat(relay.upstream, parts.catalog),
         passages,
         Seal(parts.key_secret),
+        parts.leases,
+        parts.news,
         max_body_bytes=relay.max_body_bytes,
     )
     keyed = Router(

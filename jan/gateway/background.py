@@ -7,9 +7,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from typing import Never
 
 import structlog
 
@@ -18,12 +16,20 @@ from jan.auth import jobs as auth
 from jan.auth import reset
 from jan.auth.codes import Codes
 from jan.db import dsn, engine
+from jan.gateway.model_server import ModelServer
 from jan.invites import jobs as invites
 from jan.jobs import housekeeping, worker
 from jan.jobs.queue import Job, Schedule
 from jan.keyring import Keyring
 from jan.mail.outbox import Outbox
+from jan.responses import sweep
+from jan.responses.background import Background
+from jan.responses.compaction import Seal
+from jan.responses.leases import Leases
+from jan.responses.news import News
 from jan.settings import Loaded, Settings
+from jan.usage import metering
+from jan.usage.recorder import UsageRecorder
 
 log = structlog.get_logger("jan.jobs")
 
@@ -37,25 +43,34 @@ class Work:
 
 
 def work(settings: Settings, secrets: Keyring, database: engine.Database) -> Work:
-    """Put together what the domains have to do. A new job is added here."""
+    """Put together what the domains have to do beside responses. A new job is added here."""
     outbox = Outbox.configured(settings, secrets)
     return Work(
         jobs=[
             housekeeping.job(database),
             auth.job(),
             invites.job(),
+            sweep.job(),
             *outbox.jobs(),
             *reset.jobs(outbox, Codes(secrets.api_key_secret), settings.url),
         ],
-        schedules=[housekeeping.SCHEDULE, auth.SCHEDULE, invites.SCHEDULE],
+        schedules=[housekeeping.SCHEDULE, auth.SCHEDULE, invites.SCHEDULE, sweep.SCHEDULE],
     )
 
 
-async def do_jobs(settings: Settings, secrets: Keyring, database: engine.Database) -> Never:
-    """Do all of it, for ever, while `database` is open. When cancelled, end within a bound."""
+async def do_jobs(
+    settings: Settings, secrets: Keyring, database: engine.Database, making: Background
+) -> None:
+    """Do all of it, for ever, while `database` is open. When cancelled, end within a bound.
+
+    Responses are made apart from the rest: no mail waits for an answer to be complete.
+    """
     found = work(settings, secrets, database)
-    log.info("doing jobs", kinds=[job.name for job in found.jobs])
-    return await worker.run(database.dsn, found.jobs, found.schedules)
+    long = [making.job()]
+    log.info("doing jobs", kinds=[job.name for job in (*found.jobs, *long)])
+    async with asyncio.TaskGroup() as group:
+        group.create_task(worker.run(database.dsn, found.jobs, found.schedules))
+        group.create_task(worker.run(database.dsn, long, max_running=settings.background_responses))
 
 
 async def run(loaded: Loaded) -> None:
@@ -67,15 +82,36 @@ async def run(loaded: Loaded) -> None:
         pool_size=settings.database_pool_size,
         application_name="jan worker",
     )
-    async with database:
-        working = asyncio.create_task(do_jobs(settings, secrets, database))
+    model_server = ModelServer.configured(settings)
+    recorder, news = UsageRecorder(), News()
+    leases = Leases(news)
+    making = Background(
+        model_server.chat,
+        Seal(secrets.api_key_secret),
+        leases,
+        metering.into(recorder),
+        timeout_s=settings.background_timeout_s,
+    )
+    async with database, asyncio.TaskGroup() as group:
+        beside = [
+            group.create_task(part)
+            for part in (
+                model_server.catalog.run(),
+                recorder.run(),
+                leases.run(),
+                news.run(database.dsn),
+            )
+        ]
+        working = group.create_task(do_jobs(settings, secrets, database, making))
         _until_signalled(working)
-        with suppress(asyncio.CancelledError):
-            await working
+        await asyncio.wait([working])
+        for task in beside:
+            task.cancel()
+    model_server.close()
     log.info("stopped")
 
 
-def _until_signalled(working: asyncio.Task[Never]) -> None:
+def _until_signalled(working: asyncio.Task[None]) -> None:
     def stop(number: signal.Signals) -> None:
         if working.cancelling():
             os._exit(128 + number)

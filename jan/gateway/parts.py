@@ -1,7 +1,7 @@
 """What the gateway is made of. The worker builds it, the app is made from it."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from jan.auth.cache import Credential
@@ -11,6 +11,8 @@ from jan.caller import Caller
 from jan.chat.relay import Relay
 from jan.inference.catalog import Catalog
 from jan.invites.means import Means as InviteMeans
+from jan.responses.leases import Leases
+from jan.responses.news import News
 from jan.telemetry import Exchange
 from jan.trust import Network
 
@@ -53,5 +55,9 @@ class Parts:
     """Takes the id of a key that was used for something else. The same."""
     allowed_origins: tuple[str, ...] = ()
     """Origins whose pages may read answers, as `jan.trust.origins` writes them."""
+    leases: Leases = field(default_factory=Leases)
+    """Of responses that this process makes."""
+    news: News = field(default_factory=News)
+    """Of responses that any process makes."""
     trusted_proxies: tuple[Network, ...] = ()
     """Proxies that are believed what they say of clients."""

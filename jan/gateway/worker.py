@@ -9,7 +9,7 @@ from functools import partial
 
 import structlog
 
-from jan import keyring, telemetry
+from jan import keyring
 from jan.auth.cache import CredentialCache
 from jan.auth.means import Means
 from jan.auth.passwords import Passwords
@@ -20,15 +20,16 @@ from jan.errors import Unavailable
 from jan.gateway import server
 from jan.gateway.app import create_app
 from jan.gateway.background import do_jobs
+from jan.gateway.model_server import ModelServer
 from jan.gateway.parts import Parts
-from jan.inference import trouble
-from jan.inference.catalog import Catalog
-from jan.inference.client import Client
-from jan.inference.upstream import Upstream
 from jan.invites.means import Means as InviteMeans
+from jan.responses.background import Background
+from jan.responses.compaction import Seal
+from jan.responses.leases import Leases
+from jan.responses.news import News
 from jan.settings import Loaded
+from jan.usage import metering
 from jan.usage.recorder import UsageRecorder
-from jan.usage.schemas import UsageRow
 
 log = structlog.get_logger("jan.gateway")
 
@@ -37,13 +38,10 @@ async def run(loaded: Loaded, listener: socket.socket) -> None:
     """Serve on `listener` until told to stop. Usage is written before it returns."""
     settings = loaded.settings
     secrets = keyring.load(settings)
-    client = Client(settings.upstream_url, connect_timeout_s=settings.connect_timeout_s)
-    key = settings.inference_model_api_key
-    upstream = Upstream(client, api_key=key.get_secret_value() if key else None)
-    catalog = Catalog(upstream, why_away=partial(trouble.told, settings.own_socket))
+    model_server = ModelServer.configured(settings)
     relay = Relay(
-        upstream,
-        catalog,
+        model_server.upstream,
+        model_server.catalog,
         heartbeat_s=settings.heartbeat_s,
         max_body_bytes=settings.max_body_bytes,
     )
@@ -62,9 +60,22 @@ async def run(loaded: Loaded, listener: socket.socket) -> None:
             AccessTokens(secrets.jwt_secret, secrets.jwt_previous_secrets),
         )
         recorder = UsageRecorder()
-        running = [background.create_task(part.run()) for part in (credentials, recorder, catalog)]
+        record = metering.into(recorder)
+        news = News()
+        leases = Leases(news)
+        parts = (credentials, recorder, model_server.catalog, leases)
+        running = [background.create_task(part.run()) for part in parts]
+        running.append(background.create_task(news.run(database.dsn)))
+        jobs = []
         if settings.run_jobs:
-            running.append(background.create_task(do_jobs(settings, secrets, database)))
+            making = Background(
+                model_server.chat,
+                Seal(secrets.api_key_secret),
+                leases,
+                record,
+                timeout_s=settings.background_timeout_s,
+            )
+            jobs.append(background.create_task(do_jobs(settings, secrets, database, making)))
         replicas = [f"replica_{number}" for number, _ in enumerate(database.read_pools, 1)]
         front = create_app(
             Parts(
@@ -72,7 +83,7 @@ async def run(loaded: Loaded, listener: socket.socket) -> None:
                 key_secret=secrets.api_key_secret,
                 passwords=passwords,
                 means=means,
-                catalog=catalog,
+                catalog=model_server.catalog,
                 relay=relay,
                 invites=InviteMeans.configured(settings, secrets, passwords=passwords),
                 checks={
@@ -80,17 +91,22 @@ async def run(loaded: Loaded, listener: socket.socket) -> None:
                     "schema": partial(_check_schema, database),
                 },
                 optional_checks={name: partial(_check, database, name) for name in replicas},
-                record=lambda exchange: recorder.record(_row(exchange)),
+                record=record,
                 note_use=recorder.note_use,
+                leases=leases,
+                news=news,
                 allowed_origins=settings.allowed_origins,
                 trusted_proxies=settings.trusted_proxies,
             )
         )
         log.info("listening", port=listener.getsockname()[1])
         await server.serve(front, listener, grace_s=settings.drain_grace_s)
+        for task in jobs:  # first: they leave rows of usage at their end too
+            task.cancel()
+            await asyncio.wait([task])
         for task in running:
             task.cancel()
-    client.close()
+    model_server.close()
 
 
 async def _check(database: engine.Database, server: str) -> None:
@@ -103,27 +119,3 @@ async def _check_schema(database: engine.Database) -> None:
     pending = [step for step, has_run in await migrate.status(database) if not has_run]
     if pending:
         raise Unavailable(f"{len(pending)} migrations have not run")
-
-
-def _row(exchange: telemetry.Exchange) -> UsageRow:
-    caller = exchange.caller
-    return UsageRow(
-        id=exchange.request_id,
-        organization_id=caller and caller.owning_organization_id,
-        project_id=caller and caller.project_id,
-        user_id=caller and caller.user_id,
-        key_id=caller and caller.key_id,
-        model=exchange.model or "",
-        path=exchange.path,
-        status=exchange.status,
-        prompt_tokens=exchange.prompt_tokens,
-        completion_tokens=exchange.completion_tokens,
-        cached_tokens=exchange.cached_tokens,
-        time_to_first_token_ms=exchange.time_to_first_token_ms,
-        duration_ms=exchange.duration_ms,
-        request_bytes=exchange.request_bytes,
-        response_bytes=exchange.response_bytes,
-        is_stream=exchange.is_stream,
-        error_code=exchange.error_code,
-        created_at=exchange.created_at,
-    )

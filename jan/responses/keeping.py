@@ -9,6 +9,7 @@ from jan import clock
 from jan.caller import Caller
 from jan.errors import Conflict, DatabaseUnavailable, JanError
 from jan.responses import store
+from jan.responses.leases import Lease
 from jan.responses.machine import Machine
 
 PATIENCE_S = 3.0
@@ -40,9 +41,10 @@ class Forgetful:
 class Stored:
     """Keeps one response."""
 
-    def __init__(self, caller: Caller, machine: Machine) -> None:
+    def __init__(self, caller: Caller, machine: Machine, lease: Lease) -> None:
         self._caller = caller
         self._machine = machine
+        self._lease = lease
         self._is_settled = False
 
     async def keep(self) -> None:
@@ -54,6 +56,7 @@ class Stored:
         """
         if self._is_settled:
             return
+        self._lease.release()
         response_id = self._machine.response.id
         try:
             is_ours = await self._finish()

@@ -4,8 +4,11 @@ Text that the database can't hold is refused here, before anything is done for i
 surrogate pairs always, for they are no text, and NUL characters where the response is stored.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from jan.conversations import body as bodies
 from jan.conversations import items, metadata
@@ -51,6 +54,12 @@ def read(body: bytes) -> Asked:
         bodies.refuse_nul(body, parameters, " Send `store: false`.")
     _check(create)
     return Asked(create, read_input(create.input), parameters)
+
+
+def stored(parameters: str, given: Sequence[str]) -> Asked:
+    """Read a request that was written down, its input apart from the rest."""
+    said = msgspec.json.decode(parameters)
+    return Asked(bodies.convert(said, Create), [msgspec.json.decode(item) for item in given], said)
 
 
 def read_count(body: bytes) -> tuple[Count, list[Item]]:

@@ -5,6 +5,7 @@ the process does, a row of usage and a line in the log.
 """
 
 from collections.abc import MutableMapping
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -14,15 +15,32 @@ from jan.caller import Caller
 from jan.chat import request
 from jan.chat.passage import Passage, Passages, Send
 from jan.chat.request import Receive
-from jan.errors import InvalidRequest, JanError, Unsupported, UpstreamError
+from jan.db import scope as scopes
+from jan.errors import Conflict, InvalidRequest, JanError, ModelLoading, Unsupported, UpstreamError
 from jan.inference.chat import Chat
 from jan.inference.upstream import UNREADABLE
 from jan.permissions import Scope as Permission
-from jan.responses import answering, beginning, reading, running, summary, translation
+from jan.responses import (
+    answering,
+    background,
+    beginning,
+    follow,
+    log,
+    reading,
+    response,
+    running,
+    store,
+    summary,
+    translation,
+)
 from jan.responses.answering import Answering
 from jan.responses.beginning import Read
 from jan.responses.compaction import Seal
 from jan.responses.keeping import Forgetful, Stored
+from jan.responses.leases import Leases
+from jan.responses.log import Batch
+from jan.responses.news import News
+from jan.responses.reading import Asked
 from jan.responses.running import Run
 from jan.responses.summary import Compacted
 
@@ -46,8 +64,19 @@ class _Tokens(msgspec.Struct):
 class Responses:
     """What every request for a response needs."""
 
-    def __init__(self, chat: Chat, passages: Passages, seal: Seal, *, max_body_bytes: int) -> None:
+    def __init__(  # noqa: PLR0913 - as many as it has neighbours
+        self,
+        chat: Chat,
+        passages: Passages,
+        seal: Seal,
+        leases: Leases,
+        news: News,
+        *,
+        max_body_bytes: int,
+    ) -> None:
         self._chat = chat
+        self._leases = leases
+        self._news = news
         self._seal = seal
         self._passages = passages
         self._max_body_bytes = max_body_bytes
@@ -64,14 +93,57 @@ class Responses:
         asked = reading.read(await self._receive_body(scope, receive))
         caller: Caller = scope["user"]
         exchange.is_stream = bool(asked.create.stream)
-        exchange.model = self._chat.model(asked.create.model, caller.allowed_models).id
+        passage = Passage(self._passages, exchange, receive, send)
         if asked.create.background:
-            raise Unsupported("Responses are not made in the background yet.", param="background")
+            await self._promise(caller, asked, exchange, passage)
+            return
+        exchange.model = self._chat.model(asked.create.model, caller.allowed_models).id
         begun = await beginning.begin(caller, asked, self._seal)
         run = Run(self._chat, asked.create, begun.prompt, begun.machine)
-        keeper = Stored(caller, begun.machine) if asked.create.is_stored else Forgetful()
+        if not asked.create.is_stored:
+            await Answering(run, Forgetful(), exchange, passage).answer(scope)
+            return
+        response_id = begun.machine.response.id
+        lost = Conflict(f"The response `{response_id}` was deleted or given up meanwhile.")
+        with self._leases.renewing(
+            response_id, store.FIRST_ATTEMPT, lambda: passage.cut(lost)
+        ) as lease:
+            keeper = Stored(caller, begun.machine, lease)
+            await Answering(run, keeper, exchange, passage).answer(scope)
+
+    async def _promise(
+        self, caller: Caller, asked: Asked, exchange: telemetry.Exchange, passage: Passage
+    ) -> None:
+        """Have a response made in the background, and follow its events if that is asked for."""
+        with suppress(ModelLoading):  # it waits for the model server too
+            self._chat.model(asked.create.model, caller.allowed_models)
+        exchange.model = asked.create.model
+        async with scopes.of(caller) as connection:
+            machine = (await beginning.begin(caller, asked, self._seal, status="queued")).machine
+            response_id, told = machine.response.id, machine.queue()
+            if exchange.is_stream:
+                await log.insert(connection, response_id, Batch(0, told))
+            await background.enqueue(connection, response_id)
+        exchange.is_metered = False  # what is asked of the model server will be
+        if exchange.is_stream:
+            await follow.send(caller, response_id, -1, self._news, passage)
+        else:
+            await passage.answer(200, b"application/json", response.encode(machine.response))
+
+    async def resume(
+        self, after: int, response_id: str, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        """Send the events of a response in the background that come after a number.
+
+        Raises:
+            JanError: as `follow.require`.
+        """
+        caller: Caller = scope["user"]
+        await follow.require(caller, response_id, after)
+        exchange = telemetry.exchange_of(scope)
+        exchange.is_stream = True
         passage = Passage(self._passages, exchange, receive, send)
-        await Answering(run, keeper, exchange, passage).answer(scope)
+        await follow.send(caller, response_id, after, self._news, passage)
 
     async def count(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer `POST /v1/responses/input_tokens`. Raises as `create`."""

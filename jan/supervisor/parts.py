@@ -29,8 +29,8 @@ ENGINE = "engine"
 MODEL = "model"
 
 GATEWAY_START_TIMEOUT_S = 60.0
-FLUSH_GRACE_S = 10.0
-"""What a drained gateway gets on top to write its usage rows."""
+FLUSH_GRACE_S = 15.0
+"""What a drained gateway gets on top to end its jobs, and to write its usage rows."""
 RUNNER_GRACE_S = 5.0
 """What a runner gets on top of its engine's grace."""
 

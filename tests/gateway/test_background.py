@@ -13,12 +13,22 @@ import anyio
 from croniter import croniter
 
 from jan import keyring, settings
+from jan.db import scope
 from jan.db.engine import Database
 from jan.gateway import background
 from jan.mail.outbox import Outbox
+from jan.responses import background as making
+from tests.conftest import fetch
+from tests.conversations.owners import caller_of
 from tests.fakes import FakeUpstream
 from tests.gateway.test_worker import SECRET, running
 from tests.mail.servers import HOST, MailServer, mail_server
+from tests.responses.backgrounds import Stalling
+from tests.responses.chats import delta, end, usage
+from tests.responses.stored import rows
+from tests.responses.test_store import begin
+from tests.serving import until
+from tests.tenants import new_person
 
 DEADLINE_S = 15
 INVITE = {"organization": "Acme", "inviter": "Ada", "link": "https://x/?my-private-code", "days": 7}
@@ -82,6 +92,40 @@ async def test_a_worker_alone_sends_mail_and_ends_when_told(
     assert b"job done" in log
     assert b"my-private-code" not in log
     assert b"Traceback" not in log
+
+
+async def test_a_worker_alone_makes_responses_and_mail_does_not_wait_for_them(
+    home: Path, database: Database, database_url: str, upstream: FakeUpstream
+) -> None:
+    script = Stalling([delta(content="Hel")], [delta(content="lo"), end(), usage()])
+    upstream.script("/v1/chat/completions", script)
+    ann = caller_of(await new_person("ann"))
+    for _ in range(3):
+        machine = await begin(ann, status="queued", background=True)
+        async with scope.system() as connection:
+            await making.enqueue(connection, machine.response.id)
+    async with mail_server() as server:
+        environment = _environment(home, database_url, server)
+        environment["JAN_INFERENCE_MODEL_URL"] = upstream.url
+        environment["JAN_BACKGROUND_RESPONSES"] = "2"
+        async with _worker(environment) as process:
+            await until(lambda: upstream.running == 2, deadline_s=DEADLINE_S)
+            await _post(environment, database)
+            await _until(server, 1)
+            assert len(upstream.requests) == 2
+            script.may_go_on.set()
+            with anyio.fail_after(DEADLINE_S):
+                while {row["status"] for row in await rows()} != {"completed"}:
+                    await asyncio.sleep(0.02)
+            process.send_signal(signal.SIGTERM)
+            with anyio.fail_after(DEADLINE_S):
+                _, log = await process.communicate()
+
+    assert process.returncode == 0
+    assert b"Traceback" not in log
+    used = await fetch("SELECT request_id, user_id, completion_tokens FROM usage")
+    assert {row["request_id"] for row in used} == {row["id"] for row in await rows()}
+    assert {(row["user_id"], row["completion_tokens"]) for row in used} == {(ann.user_id, 3)}
 
 
 async def test_a_second_signal_ends_a_worker_at_once(

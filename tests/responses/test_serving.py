@@ -365,11 +365,6 @@ async def test_truncation_is_tried_a_few_times_only(
             "invalid_request",
             "input[0].content[0].type",
         ),
-        (
-            json.dumps(ASK | {"store": True, "background": True}).encode(),
-            "unsupported",
-            "background",
-        ),
     ],
 )
 async def test_a_request_that_is_wrong_is_refused(
