@@ -29,7 +29,7 @@ from tests.tenants import new_person
 
 PATH = "/v1/responses"
 CHAT = "/v1/chat/completions"
-DEADLINE_S = 10
+DEADLINE_S = 20
 ENDED = frozenset({"completed", "incomplete", "failed", "cancelled"})
 
 ASK = {"model": MODEL, "input": "hi", "background": True}
@@ -88,6 +88,16 @@ class Replica:
         assert answer.status_code == 200, answer.text
         return answer.content
 
+    async def follow(self, response_id: str, after: int | None = None) -> asyncio.Task[bytes]:
+        """Begin to follow the events of a response. The task gives all of them at their end."""
+        said = {} if after is None else {"starting_after": after}
+        request = self.client.build_request(
+            "GET", f"{PATH}/{response_id}", params={"stream": "true"} | said
+        )
+        answer = await self.client.send(request, stream=True)
+        assert answer.status_code == 200
+        return asyncio.create_task(answer.aread())
+
     async def cancel(self, response_id: str) -> dict[str, Any]:
         """Cancel a response."""
         answer = await self.client.post(f"{PATH}/{response_id}/cancel")
@@ -127,6 +137,7 @@ class Replicas:
         usage: list[Exchange] = []
         background = Background(chat, Seal(KEY_SECRET), leases, usage.append, timeout_s=60)
         client = await self.stack.enter_async_context(gateway.client("ann"))
+        client.timeout = httpx.Timeout(DEADLINE_S)  # of silence
         stranger = await self.stack.enter_async_context(gateway.client("bob"))
         return Replica(gateway, client, stranger, leases, background, usage, self.database.dsn)
 

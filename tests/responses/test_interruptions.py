@@ -95,7 +95,7 @@ async def test_a_worker_that_slept_in_the_middle_is_fenced_off(
     response_id = await one.begin()
     sleeping = asyncio.create_task(one.background.run(response_id))
     await until_stored(response_id, b'"delta":"Hel"')
-    following = [asyncio.create_task(each.resume(response_id)) for each in (one, two)]
+    following = [await each.follow(response_id) for each in (one, two)]
     await expire()
 
     await two.background.run(response_id)
@@ -218,8 +218,7 @@ async def test_a_database_that_is_away_for_a_while_loses_nothing(home: Path) -> 
             await stack.enter_async_context(one.working())
             response_id = await one.begin()
             await until_stored(response_id, b'"delta":"Hel"')
-            following = asyncio.create_task(one.resume(response_id))
-            await until(lambda: len(one.gateway.front.passages.running) == 1)
+            following = await one.follow(response_id)
             lines = stack.enter_context(capture_logs())
         script.may_go_on.set()
         await until(lambda: one.usage)
