@@ -1,6 +1,6 @@
 """Rows of organizations and of who is in them."""
 
-from piccolo.columns import Boolean, Text, Timestamptz, Varchar
+from piccolo.columns import Boolean, Integer, Text, Timestamptz, Varchar
 from piccolo.table import Table
 
 from jan import clock, ids
@@ -18,6 +18,11 @@ class Organization(Table, tablename="organization"):
     name = Varchar(length=128)
     is_default = Boolean(default=False, help_text="Of one. Its owners administer all of Jan.")
     created_at = Timestamptz(default=clock.now)
+    retention_days = Integer(
+        null=True,
+        default=None,
+        help_text="For how long conversations and responses are kept that rest. Null: for ever.",
+    )
 
 
 class OrganizationMember(Table, tablename="organization_member"):
