@@ -22,7 +22,7 @@ from jan.jobs import housekeeping, worker
 from jan.jobs.queue import Job, Schedule
 from jan.keyring import Keyring
 from jan.mail.outbox import Outbox
-from jan.responses import sweep
+from jan.responses import retention, sweep
 from jan.responses.background import Background
 from jan.responses.compaction import Seal
 from jan.responses.leases import Leases
@@ -51,10 +51,17 @@ def work(settings: Settings, secrets: Keyring, database: engine.Database) -> Wor
             auth.job(),
             invites.job(),
             sweep.job(),
+            retention.job(),
             *outbox.jobs(),
             *reset.jobs(outbox, Codes(secrets.api_key_secret), settings.url),
         ],
-        schedules=[housekeeping.SCHEDULE, auth.SCHEDULE, invites.SCHEDULE, sweep.SCHEDULE],
+        schedules=[
+            housekeeping.SCHEDULE,
+            auth.SCHEDULE,
+            invites.SCHEDULE,
+            sweep.SCHEDULE,
+            retention.SCHEDULE,
+        ],
     )
 
 

@@ -47,7 +47,7 @@ UP = (
     )
     """,
     "CREATE INDEX response_owner_id ON response (owner_id, project_id, created_at, id)",
-    "CREATE INDEX response_project_id ON response (project_id, created_at)",
+    "CREATE INDEX response_project_id ON response (project_id, ended_at)",
     """
     CREATE INDEX response_conversation_id ON response (conversation_id)
     WHERE conversation_id IS NOT NULL
