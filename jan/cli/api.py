@@ -63,6 +63,10 @@ class Api:
         body = {name: value for name, value in fields.items() if value is not None}
         return await self._ask("POST", path, {}, body)
 
+    async def patch(self, path: str, **fields: Any) -> Any:
+        """Change something. None is sent as null."""
+        return await self._ask("PATCH", path, {}, fields)
+
     async def delete(self, path: str, **parameters: Any) -> Any:
         """Delete something."""
         return await self._ask("DELETE", path, parameters)

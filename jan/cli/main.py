@@ -29,6 +29,7 @@ COMMANDS = {
     "member": "Add, list and remove members of an organization or a project.",
     "service-account": "Create, list and delete service accounts.",
     "invite": "Invite people to an organization.",
+    "retention": "Say how long an organization keeps conversations and responses.",
     "audit": "List, verify and export the audit log.",
     "usage": "Show requests and tokens, by key and model.",
     "model": "Pull, add, list and remove models.",

@@ -12,7 +12,13 @@ app = typer.Typer(no_args_is_help=True)
 OrgId = Annotated[str, typer.Argument(help="Id of the organization, `org_...`.")]
 
 PATH = "/v1/organizations"
-COLUMNS = {"id": "id", "name": "name", "default": "is_default", "created": "created_at"}
+COLUMNS = {
+    "id": "id",
+    "name": "name",
+    "default": "is_default",
+    "created": "created_at",
+    "kept days": "retention_days",
+}
 
 
 @app.command("list")

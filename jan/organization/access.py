@@ -14,7 +14,7 @@ from jan.wire import seconds
 
 DEFAULT = "SELECT id FROM organization WHERE CASE WHEN $1 = '' THEN is_default ELSE id = $1 END"
 FIND = """
-SELECT o.id, o.name, o.is_default, o.created_at, m.role
+SELECT o.id, o.name, o.is_default, o.created_at, o.retention_days, m.role
 FROM organization AS o
 LEFT JOIN organization_member AS m ON m.organization_id = o.id AND m.user_id = $2
 WHERE o.id = $1
@@ -80,6 +80,7 @@ def described(row: Any) -> Organization:
         is_default=row["is_default"],
         role=row["role"],
         created_at=seconds(row["created_at"]),
+        retention_days=row["retention_days"],
     )
 
 

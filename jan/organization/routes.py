@@ -118,8 +118,8 @@ async def update_organization(
     organization_id: FromPath[str],
     data: JSONBody[OrganizationUpdate],
 ) -> Organization:
-    """Rename an organization that you own."""
-    return await organizations.update(caller_of(request), organization_id, data.name)
+    """Rename an organization that you own, or say for how many days it keeps what was said."""
+    return await organizations.update(caller_of(request), organization_id, data)
 
 
 @delete(ORGANIZATION, operation_id="delete_organization", status_code=200)

@@ -3,6 +3,7 @@
 from typing import Literal
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from jan.permissions import OrganizationRole
 
@@ -18,6 +19,8 @@ class Organization(msgspec.Struct, kw_only=True):
     role: OrganizationRole | None
     """Of who asks. Null: they administer it without being in it."""
     created_at: int
+    retention_days: int | None
+    """How long its conversations and responses are kept that nobody changes. Null: for ever."""
 
 
 class OrganizationCreate(msgspec.Struct, kw_only=True):
@@ -29,9 +32,12 @@ class OrganizationCreate(msgspec.Struct, kw_only=True):
 
 
 class OrganizationUpdate(msgspec.Struct, kw_only=True):
-    """What is to be different about an organization."""
+    """What is to be different about an organization. What is not there stays as it is."""
 
-    name: str
+    name: str | UnsetType = UNSET
+    retention_days: int | str | UnsetType | None = UNSET
+    """Null: everything is kept from now on. A text is read as one, to be refused: a number that
+    deletes things is not guessed at."""
 
 
 class Person(msgspec.Struct, kw_only=True):

@@ -3,6 +3,7 @@
 from typing import Any
 
 import msgspec
+from msgspec import UNSET
 
 from jan import clock, ids, names, pages
 from jan.audit import platform
@@ -11,7 +12,7 @@ from jan.caller import Caller
 from jan.db import paging, scope
 from jan.errors import Conflict, InvalidRequest
 from jan.organization import access
-from jan.organization.schemas import Organization, OrganizationCreate
+from jan.organization.schemas import Organization, OrganizationCreate, OrganizationUpdate
 from jan.organization.tables import new_organization_id
 from jan.pages import Page, Wanted
 from jan.permissions import Scope
@@ -20,6 +21,9 @@ from jan.wire import Deleted, seconds
 
 FIRST_PROJECT = "Default project"
 """What is in a new organization: where keys belong that name no project."""
+
+MAX_RETENTION_DAYS = 36_500
+"""A century: as the database has it."""
 
 INSERT = "INSERT INTO organization (id, name, created_at) VALUES ($1, $2, $3)"
 INSERT_PROJECT = """
@@ -34,20 +38,25 @@ INSERT INTO project_member (project_id, organization_id, user_id, role, created_
 VALUES ($1, $2, $3, 'owner', $4)
 """
 SELECT_ALL = """
-SELECT o.id, o.name, o.is_default, o.created_at, m.role
+SELECT o.id, o.name, o.is_default, o.created_at, o.retention_days, m.role
 FROM organization AS o
 LEFT JOIN organization_member AS m ON m.organization_id = o.id AND m.user_id = $1
 WHERE true
 """
 SELECT_OF_PERSON = """
-SELECT o.id, o.name, o.is_default, o.created_at, m.role
+SELECT o.id, o.name, o.is_default, o.created_at, o.retention_days, m.role
 FROM organization_member AS m JOIN organization AS o ON o.id = m.organization_id
 WHERE m.user_id = $1
 """
 SELECT_OF_KEY = """
-SELECT o.id, o.name, o.is_default, o.created_at, NULL AS role FROM organization AS o WHERE o.id = $1
+SELECT o.id, o.name, o.is_default, o.created_at, o.retention_days, NULL AS role
+FROM organization AS o WHERE o.id = $1
 """
-RENAME = "UPDATE organization SET name = $2 WHERE id = $1"
+CHANGE = {
+    "name": "UPDATE organization SET name = $2 WHERE id = $1",
+    "retention_days": "UPDATE organization SET retention_days = $2 WHERE id = $1",
+}
+"""By field, so that two who change different ones at once both have their way."""
 # In the order in which others lock, who change a project or a member: nobody waits in a circle.
 LOCK_PROJECTS = "SELECT FROM project WHERE organization_id = $1 ORDER BY id FOR UPDATE"
 LOCK_MEMBERS = """
@@ -94,6 +103,7 @@ async def create(caller: Caller, wanted: OrganizationCreate) -> Organization:
         is_default=False,
         role="owner" if is_own else None,
         created_at=seconds(now),
+        retention_days=None,
     )
 
 
@@ -127,25 +137,26 @@ async def page(caller: Caller, wanted: Wanted) -> Page[Organization]:
     return pages.page([access.described(row) for row in rows], wanted)
 
 
-async def update(caller: Caller, organization_id: str, name: str) -> Organization:
-    """Rename an organization.
+async def update(caller: Caller, organization_id: str, wanted: OrganizationUpdate) -> Organization:
+    """Rename an organization, or say for how long it keeps what was said.
 
     Raises:
-        InvalidRequest: the name does not fit.
+        InvalidRequest: the name or the number of days does not fit, or nothing is to change.
         NotFound: as `get`.
         Forbidden: the caller is none of its owners.
     """
-    name = names.checked(name)
+    changes = _checked(wanted)
     async with access.within(caller, organization_id, Scope.ORGANIZATION_ADMIN) as place:
-        await place.connection.execute(RENAME, organization_id, name)
+        for field, value in changes.items():
+            await place.connection.execute(CHANGE[field], organization_id, value)
         await audit.record(
             place.caller,
             "organization.updated",
             organization_id,
-            before={"name": place.organization.name},
-            changes={"name": name},
+            before={field: getattr(place.organization, field) for field in changes},
+            changes=changes,
         )
-        return msgspec.structs.replace(place.organization, name=name)
+        return msgspec.structs.replace(place.organization, **changes)
 
 
 async def delete(caller: Caller, organization_id: str, *, confirmed_name: str | None) -> Deleted:
@@ -176,6 +187,25 @@ async def delete(caller: Caller, organization_id: str, *, confirmed_name: str | 
             before={"name": place.organization.name},
         )
     return Deleted(object="organization.deleted", id=organization_id)
+
+
+def _checked(wanted: OrganizationUpdate) -> dict[str, Any]:
+    """Tell which fields are to be what."""
+    changes: dict[str, Any] = {}
+    if wanted.name is not UNSET:
+        changes["name"] = names.checked(wanted.name)
+    if wanted.retention_days is not UNSET:
+        changes["retention_days"] = days = wanted.retention_days
+        is_number = isinstance(days, int) and 1 <= days <= MAX_RETENTION_DAYS
+        if days is not None and not is_number:
+            raise InvalidRequest(
+                f"`retention_days` is a whole number from 1 to {MAX_RETENTION_DAYS},"
+                " or null to keep everything.",
+                param="retention_days",
+            )
+    if not changes:
+        raise InvalidRequest("Give a `name` or `retention_days`.", param="name")
+    return changes
 
 
 async def _person(caller: Caller, connection: Any, email: str) -> str:

@@ -123,6 +123,10 @@ async def test_the_whole_tenancy_is_run_from_a_shell(shell: Shell) -> None:
         ("user", "create", "nobody"),
         ("key", "create", "--name", "x", "--kind", "golden"),
         ("invite", "create", "a@example.com", "--role", "emperor"),
+        ("retention", "show", "--org", "org_missing"),
+        ("retention", "set", "0", "--yes"),
+        ("retention", "set", "36501", "--yes"),
+        ("retention", "set", "1", "--org", "../users", "--yes"),
     ],
     ids=" ".join,
 )
@@ -133,6 +137,44 @@ async def test_what_can_not_be_done_is_refused_in_words(
 
     assert (code, out) == (1, "")
     assert err.startswith("error: ")
+
+
+@pytest.mark.slow
+async def test_an_organization_says_how_long_it_keeps_what_was_said(shell: Shell) -> None:
+    org = await shell.read("org", "create", "Acme")
+    ours = ("--org", org["id"])
+    assert (await shell.read("retention", "show", *ours))["retention_days"] is None
+
+    code, out, err = await shell.run("retention", "set", "30", *ours, "--yes", "--json")
+    assert (code, json.loads(out)["retention_days"]) == (0, 30)
+    assert err == "What is older is deleted within the hour, by a job.\n"
+    code, out, err = await shell.run("retention", "show", *ours)
+    assert (code, out.split()[-1], err) == (0, "30", "")
+    assert (await shell.read("retention", "show"))["is_default"]
+    assert (await shell.read("retention", "show"))["retention_days"] is None
+
+    cleared = await shell.read("retention", "clear", *ours)
+    assert cleared == await shell.read("org", "show", org["id"])
+    assert cleared["retention_days"] is None
+    assert (await shell.run("retention", "show", *ours))[1].split()[-1] == "-"
+
+
+async def test_a_shorter_memory_is_asked_for_twice(box: Shell, database: Database) -> None:
+    code, _, err = await box.run("retention", "set", "30", stdin="n\n")
+
+    assert code == 1
+    assert "Nothing was done." in err
+    assert (await box.read("retention", "show"))["retention_days"] is None
+
+
+@pytest.mark.parametrize("days", ["thirty", "1.5", "", "-3"])
+async def test_what_is_no_number_of_days_is_wrong_usage(
+    box: Shell, database: Database, days: str
+) -> None:
+    code, out, err = await box.run("retention", "set", days, "--yes")
+
+    assert (code, out) == (2, "")
+    assert "Usage: " in err
 
 
 async def test_what_can_not_be_undone_asks_first(box: Shell, database: Database) -> None:

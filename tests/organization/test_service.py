@@ -7,7 +7,7 @@ import pytest
 from jan.errors import Conflict, Forbidden, InvalidRequest, NotFound
 from jan.organization import access
 from jan.organization import service as organizations
-from jan.organization.schemas import OrganizationCreate
+from jan.organization.schemas import OrganizationCreate, OrganizationUpdate
 from jan.pages import Wanted
 from jan.projects import service as projects
 from tests.conftest import execute, fetch
@@ -118,16 +118,17 @@ async def test_owners_rename_their_organization_whichever_they_act_in(tenants: T
     caller = await tenants.caller(a.member)
     assert caller.organization_id == a.id
 
-    renamed = await organizations.update(caller, b.id, "Better")
+    renamed = await organizations.update(caller, b.id, OrganizationUpdate(name="Better"))
 
     assert (renamed.name, renamed.role) == ("Better", "owner")
     [row] = await fetch("SELECT organization_id FROM audit_log WHERE type = 'organization.updated'")
     assert row["organization_id"] == b.id
     with pytest.raises(Forbidden):
-        await organizations.update(caller, a.id, "Worse")
+        await organizations.update(caller, a.id, OrganizationUpdate(name="Worse"))
 
 
 async def test_an_organization_that_one_is_not_in_is_none(tenants: Tenants) -> None:
+    mine = OrganizationUpdate(name="mine")
     for who in (tenants.b.owner, tenants.b.admin_key, tenants.loner):
         caller = await tenants.caller(who)
         for organization_id in (tenants.a.id, "org_missing"):
@@ -135,7 +136,7 @@ async def test_an_organization_that_one_is_not_in_is_none(tenants: Tenants) -> N
             with pytest.raises(NotFound, match=message):
                 await organizations.get(caller, organization_id)
             with pytest.raises(NotFound, match=message):
-                await organizations.update(caller, organization_id, "mine")
+                await organizations.update(caller, organization_id, mine)
             with pytest.raises(NotFound, match=message):
                 await organizations.delete(caller, organization_id, confirmed_name="x")
 
