@@ -12,6 +12,7 @@ import uvloop
 
 from bench import engine as engine_bench
 from bench import gateway as gateway_bench
+from bench import listing as listing_bench
 from bench import peers as peers_bench
 from bench import report, subjects
 from bench import responses as responses_bench
@@ -57,15 +58,32 @@ def gateway(rounds: Rounds = 5) -> None:
 
 @app.command()
 def responses(rounds: Rounds = 5) -> None:
-    """Measure what a response costs over the chat completion beneath it."""
+    """Measure what a response costs over the chat completion beneath it, stored and not."""
 
     async def run() -> None:
         with subjects.temporary_folder() as home:
             async with subjects.mock() as mock, subjects.jan(mock.target, home) as jan:
                 figures = await responses_bench.measure(jan, rounds=rounds)
-        report.show(
-            "Responses", figures, ratio=("responses", "chat"), targets=responses_bench.TARGETS
-        )
+        ratio = (responses_bench.STORED, responses_bench.CHAT)
+        report.show("Responses", figures, ratio=ratio, targets=responses_bench.TARGETS)
+
+    uvloop.run(run())
+
+
+@app.command()
+def listing(rounds: Rounds = 5) -> None:
+    """Measure pages of conversations and of items, where there are few and where there are many."""
+
+    async def run() -> None:
+        with subjects.temporary_folder() as home, subjects.temporary_folder() as other:
+            async with (
+                subjects.mock() as mock,
+                subjects.jan(mock.target, home) as few,
+                subjects.jan(mock.target, other) as many,
+            ):
+                figures = await listing_bench.measure({"few": few, "many": many}, rounds=rounds)
+        targets = listing_bench.targets(figures)
+        report.show("Lists", figures, ratio=("many", "few"), targets=targets)
 
     uvloop.run(run())
 

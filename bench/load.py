@@ -8,7 +8,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import httptools
 import msgspec
@@ -38,7 +38,8 @@ class Target:
     def chat(self, **fields: Any) -> bytes:
         """Make the bytes of a chat completion request."""
         message = {"role": "user", "content": PROMPT}
-        return self._post("/v1/chat/completions", {"messages": [message], **fields})
+        fields = {"model": self.model, "messages": [message], **fields}
+        return self.post("/v1/chat/completions", fields)
 
     def response(self, **fields: Any) -> bytes:
         """Make the bytes of a request for a response that is not stored."""
@@ -46,10 +47,11 @@ class Target:
 
     def stored_response(self, **fields: Any) -> bytes:
         """Make the bytes of a request for a response that is stored."""
-        return self._post("/v1/responses", {"input": PROMPT, **fields})
+        return self.post("/v1/responses", {"model": self.model, "input": PROMPT, **fields})
 
-    def _post(self, path: str, fields: dict[str, Any]) -> bytes:
-        content = msgspec.json.encode({"model": self.model, **fields})
+    def post(self, path: str, fields: dict[str, Any]) -> bytes:
+        """Make the bytes of a POST request."""
+        content = msgspec.json.encode(fields)
         head = (
             f"POST {path} HTTP/1.1\r\n{self._headers()}"
             f"content-type: application/json\r\ncontent-length: {len(content)}\r\n\r\n"
@@ -142,6 +144,16 @@ class Load:
     def failed(self) -> int:
         """Requests that were refused, cut, answered wrongly or never."""
         return len(self.answers) - len(self.good)
+
+    def all_good(self) -> Self:
+        """Return itself, for a measure that means nothing where requests fail.
+
+        Raises:
+            RuntimeError: some did.
+        """
+        if self.failed:
+            raise RuntimeError(f"{self.failed} of {len(self.answers)} requests failed")
+        return self
 
     @property
     def per_s(self) -> float:

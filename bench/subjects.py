@@ -16,10 +16,13 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import asyncpg
 import msgspec
 import psutil
 
 from bench.load import Target, ask
+from jan import keyring, settings
+from jan.db import dsn
 
 START_TIMEOUT_S = 120.0
 ENGINE_START_TIMEOUT_S = 900.0
@@ -35,6 +38,19 @@ class Subject:
 
     target: Target
     process: psutil.Process
+    home: Path | None = None
+    """Of Jan."""
+
+    async def count_rows(self) -> None:
+        """Let PostgreSQL know how much is in its tables, as it does by itself within a minute.
+
+        Until then it takes them for empty, and any index for as good as the one that is meant.
+        """
+        assert self.home is not None
+        found = settings.load({"home": self.home}, environ={}).settings
+        connection = await asyncpg.connect(dsn.resolve_owner(found, keyring.load(found)))
+        await connection.execute("ANALYZE")
+        await connection.close()
 
 
 def free_port() -> int:
@@ -132,7 +148,8 @@ async def jan(upstream: Target, home: Path) -> AsyncGenerator[Subject]:
     async with running([*JAN, "serve"], env, log) as process:
         probe = Target("jan", port, upstream.model)
         await until_ok(probe, "/readyz", process, log, timeout_s=START_TIMEOUT_S)
-        yield Subject(Target("jan", port, upstream.model, await create_key(env)), process)
+        target = Target("jan", port, upstream.model, await create_key(env))
+        yield Subject(target, process, home)
 
 
 @asynccontextmanager
