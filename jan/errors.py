@@ -7,6 +7,8 @@
     │   ├── BodyTooLarge      413
     │   ├── ContextLengthExceeded 400
     │   ├── HeadersTooLarge   431
+    │   ├── UrlNotFetched     400
+    │   │   └── UrlRefused    400
     │   └── Unsupported       400
     ├── Unauthorized          401  no credential, or one that does not work
     │   ├── TokenExpired      401
@@ -102,6 +104,18 @@ class Unsupported(InvalidRequest):
     """The request is well formed, but asks for what this Jan, or its model server, can't do."""
 
     code = "unsupported"
+
+
+class UrlNotFetched(InvalidRequest):
+    """What a URL leads to could not be fetched. The message says why."""
+
+    code = "url_not_fetched"
+
+
+class UrlRefused(UrlNotFetched):
+    """The URL leads to where Jan fetches nothing from: see `outbound_allow` in the settings."""
+
+    code = "url_refused"
 
 
 class HeadersTooLarge(InvalidRequest):

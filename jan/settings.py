@@ -120,6 +120,26 @@ class Settings(BaseModel):
     runner_stop_grace_s: float = Field(default=15.0, ge=0)
     """From SIGTERM to SIGKILL of the engine."""
 
+    outbound_schemes: Annotated[
+        tuple[Literal["http", "https"], ...], BeforeValidator(values.split)
+    ] = ("http", "https")
+    """Schemes of what Jan fetches for users: images and pages that they name by URL, tools of
+    others. An empty list in `jan.toml` keeps Jan from fetching anything."""
+    outbound_ports: Annotated[tuple[values.Port, ...], BeforeValidator(values.split)] = (80, 443)
+    """Ports of what is fetched for users."""
+    outbound_allow: Annotated[
+        tuple[values.AllowedDestination, ...], BeforeValidator(values.split)
+    ] = ()
+    """What may be fetched for users though it is not on the public internet: hosts such as
+    `wiki.internal`, all `*.corp.example.com`, addresses, networks such as `10.1.0.0/16`. With a
+    port, `tools.internal:8931`, on this port only; one of public hosts opens a port for them."""
+    outbound_timeout_s: float = Field(default=15.0, gt=0)
+    """Longest time that one fetch may take, with all its redirects and to its last byte."""
+    outbound_max_bytes: int = Field(default=16 * 1024 * 1024, ge=1024)
+    """Longest answer that is taken for users, decompressed."""
+    outbound_max_redirects: int = Field(default=5, ge=0, le=50)
+    """How often one fetch may be sent elsewhere. Each place is looked at as the first was."""
+
     run_jobs: bool = True
     """Whether gateway processes do background work (responses, mail, cleaning). False: `jan worker`
     does."""

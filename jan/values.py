@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, SecretStr, ValidationInfo
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationInfo
 
-from jan import issuers, trust
+from jan import destinations, issuers, trust
 
 MIN_SECRET_BYTES = 32
 """HMAC-SHA256 wants a key as long as its output (RFC 2104, section 3; RFC 7518, section 3.2)."""
@@ -127,6 +127,8 @@ def mailbox(value: str | None) -> str | None:
 
 Secret = Annotated[SecretStr | None, AfterValidator(_long_enough)]
 TrustedNetwork = Annotated[trust.Network, BeforeValidator(trust.network)]
+AllowedDestination = Annotated[destinations.Destination, BeforeValidator(destinations.destination)]
+Port = Annotated[int, Field(ge=1, le=65535)]
 LongSecret = Annotated[SecretStr, AfterValidator(_long_enough)]
 Address = Annotated[SecretStr, AfterValidator(_postgres_address)]
 

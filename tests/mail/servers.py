@@ -95,8 +95,8 @@ class Certificate:
         return ssl.create_default_context(cafile=str(self.path))
 
 
-def make_certificate(folder: Path) -> Certificate:
-    """Make a certificate for this machine, signed by itself."""
+def make_certificate(folder: Path, *names: str) -> Certificate:
+    """Make a certificate for this machine, or for hosts, signed by itself."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "mail.test")])
     now = dt.datetime.now(dt.UTC)
@@ -109,7 +109,10 @@ def make_certificate(folder: Path) -> Certificate:
         .not_valid_before(now - dt.timedelta(days=1))
         .not_valid_after(now + dt.timedelta(days=1))
         .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(HOST))]),
+            x509.SubjectAlternativeName(
+                [x509.DNSName(name) for name in names]
+                or [x509.IPAddress(ipaddress.ip_address(HOST))]
+            ),
             critical=False,
         )
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
