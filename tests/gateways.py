@@ -26,9 +26,11 @@ from jan.gateway.front import Front
 from jan.gateway.parts import Credentials, Parts
 from jan.inference.catalog import Catalog
 from jan.inference.client import Client
+from jan.inference.images import Images
 from jan.inference.upstream import Upstream
 from jan.invites.means import Means as InviteMeans
 from jan.keyring import Keyring
+from jan.net.guard import Guard
 from jan.responses.leases import Leases
 from jan.responses.news import News
 from jan.telemetry import Exchange
@@ -135,10 +137,12 @@ async def running_gateway(  # noqa: PLR0913 - as many as a gateway has parts
     trusted_proxies: tuple[Network, ...] = (),
     leases: Leases | None = None,
     news: News | None = None,
+    guard: Guard | None = None,
 ) -> AsyncGenerator[Gateway]:
     """Run a gateway before an upstream that may not be there yet."""
     client = Client(upstream_url, connect_timeout_s=2)
-    upstream = Upstream(client, api_key="upstream-secret")
+    images = Images(guard, max_bytes=max_body_bytes) if guard else None
+    upstream = Upstream(client, api_key="upstream-secret", images=images)
     catalog = Catalog(upstream)
     relay = Relay(upstream, catalog, heartbeat_s=heartbeat_s, max_body_bytes=max_body_bytes)
 

@@ -13,7 +13,7 @@ from jan.chat import reading, request
 from jan.chat.dialect import Endpoint
 from jan.chat.passage import Passage, Passages, Send
 from jan.chat.request import Receive
-from jan.errors import JanError, UpstreamError
+from jan.errors import InvalidRequest, JanError, UpstreamError
 from jan.inference.catalog import Catalog
 from jan.inference.connection import Connection
 from jan.inference.upstream import Refused, Upstream, refusal
@@ -100,7 +100,7 @@ class Relayed:
                 else:
                     await self._whole(answer)
         except JanError as error:
-            if not isinstance(error, Refused):
+            if not isinstance(error, Refused | InvalidRequest):
                 self._relay.catalog.doubt()
             raise
 

@@ -22,6 +22,7 @@ from jan.jobs import housekeeping, worker
 from jan.jobs.queue import Job, Schedule
 from jan.keyring import Keyring
 from jan.mail.outbox import Outbox
+from jan.net.guard import Guard
 from jan.responses import retention, sweep
 from jan.responses.background import Background
 from jan.responses.compaction import Seal
@@ -89,7 +90,8 @@ async def run(loaded: Loaded) -> None:
         pool_size=settings.database_pool_size,
         application_name="jan worker",
     )
-    model_server = ModelServer.configured(settings)
+    guard = Guard.configured(settings)
+    model_server = ModelServer.configured(settings, guard)
     recorder, news = UsageRecorder(), News()
     leases = Leases(news)
     making = Background(
@@ -99,7 +101,7 @@ async def run(loaded: Loaded) -> None:
         metering.into(recorder),
         timeout_s=settings.background_timeout_s,
     )
-    async with database, asyncio.TaskGroup() as group:
+    async with guard, database, asyncio.TaskGroup() as group:
         beside = [
             group.create_task(part)
             for part in (

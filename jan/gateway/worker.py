@@ -23,6 +23,7 @@ from jan.gateway.background import do_jobs
 from jan.gateway.model_server import ModelServer
 from jan.gateway.parts import Parts
 from jan.invites.means import Means as InviteMeans
+from jan.net.guard import Guard
 from jan.responses.background import Background
 from jan.responses.compaction import Seal
 from jan.responses.leases import Leases
@@ -38,7 +39,8 @@ async def run(loaded: Loaded, listener: socket.socket) -> None:
     """Serve on `listener` until told to stop. Usage is written before it returns."""
     settings = loaded.settings
     secrets = keyring.load(settings)
-    model_server = ModelServer.configured(settings)
+    guard = Guard.configured(settings)
+    model_server = ModelServer.configured(settings, guard)
     relay = Relay(
         model_server.upstream,
         model_server.catalog,
@@ -53,7 +55,7 @@ async def run(loaded: Loaded, listener: socket.socket) -> None:
     )
     passwords = Passwords()
     means = Means.configured(settings, secrets, passwords=passwords)
-    async with database, means.oidc, asyncio.TaskGroup() as background:
+    async with guard, database, means.oidc, asyncio.TaskGroup() as background:
         credentials = CredentialCache(
             database,
             secrets.api_key_secret,

