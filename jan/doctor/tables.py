@@ -6,16 +6,19 @@ from jan.conv.tables import Workspace
 from jan.conversations.tables import Conversation, ConversationItem
 from jan.invites.tables import Invite, InviteProject
 from jan.keys.tables import ApiKey
+from jan.limits.tables import Bucket
 from jan.organization.tables import Organization, OrganizationMember
 from jan.projects.tables import Project, ProjectMember, ServiceAccount
 from jan.responses.tables import Response, ResponseEvent, ResponseItem
-from jan.usage.tables import Usage
+from jan.tools.tables import ToolAnswer
+from jan.usage.tables import ToolCall, Usage
 from jan.users.tables import User
 
 TABLES = (
     ApiKey,
     Attempt,
     AuditLog,
+    Bucket,
     Conversation,
     ConversationItem,
     Identity,
@@ -32,6 +35,8 @@ TABLES = (
     ResponseItem,
     ServiceAccount,
     Session,
+    ToolAnswer,
+    ToolCall,
     Usage,
     User,
     Workspace,

@@ -1,4 +1,4 @@
-"""Rows of usage."""
+"""Rows of usage, and of calls of tools."""
 
 from piccolo.columns import (
     UUID,
@@ -35,4 +35,23 @@ class Usage(Table, tablename="usage"):
     response_bytes = BigInt()
     is_stream = Boolean()
     error_code = Text(null=True, default=None)
+    created_at = Timestamptz()
+
+
+class ToolCall(Table, tablename="tool_call"):
+    """One call of a tool, however it ended. What was asked and answered is in none of it."""
+
+    id = UUID(primary_key=True, help_text="Made by the writer, so that no row is written twice.")
+    organization_id = Varchar(length=40, null=True, default=None)
+    project_id = Varchar(length=40, null=True, default=None)
+    user_id = Varchar(length=40, null=True, default=None)
+    key_id = Varchar(length=40, null=True, default=None, help_text="Outlives the key.")
+    tool = Text()
+    server = Text(null=True, default=None, help_text="Null: the tool is Jan's own.")
+    response_id = Varchar(length=40, null=True, default=None, help_text="That it was made for.")
+    outcome = Text()
+    error_code = Text(null=True, default=None)
+    duration_ms = Real()
+    request_bytes = BigInt()
+    response_bytes = BigInt()
     created_at = Timestamptz()
