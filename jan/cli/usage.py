@@ -1,6 +1,7 @@
 """`jan usage`: who used how much of what."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import asdict, astuple
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,7 +10,7 @@ import typer
 from jan.cli import context, output
 
 if TYPE_CHECKING:
-    from jan.usage.schemas import Total
+    from jan.usage.schemas import ToolTotal, Total
 
 COLUMNS = (
     "project",
@@ -22,13 +23,26 @@ COLUMNS = (
     "completion",
     "cached",
 )
+TOOL_COLUMNS = (
+    "project",
+    "key",
+    "name",
+    "server",
+    "tool",
+    "calls",
+    "errors",
+    "seconds",
+    "sent",
+    "received",
+)
 
 
 def usage(
     since: Annotated[str, typer.Option(help="How far back: `15m`, `24h`, `30d`.")] = "24h",
+    tools: Annotated[bool, typer.Option("--tools", help="Show calls of tools.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """Show requests and tokens by key and model, the largest first."""
+    """Show requests and tokens by key and model, or calls by key and tool, the largest first."""
     from jan import clock
     from jan.cli import durations
     from jan.db import session
@@ -37,13 +51,14 @@ def usage(
 
     moment = clock.now() - durations.parse(since, param="since")
 
-    async def run() -> "list[Total]":
+    async def run() -> "Sequence[Total | ToolTotal]":
         async with session.opened(context.loaded()):
-            return await service.totals(await access.operator(), moment)
+            read = service.tool_totals if tools else service.totals
+            return await read(await access.operator(), moment)
 
     totals = asyncio.run(run())
     output.data(
         [asdict(total) for total in totals],
         as_json=json,
-        text=output.table(COLUMNS, [astuple(total) for total in totals]),
+        text=output.table(TOOL_COLUMNS if tools else COLUMNS, [astuple(total) for total in totals]),
     )

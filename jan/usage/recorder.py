@@ -1,15 +1,15 @@
 """Usage rows on their way to the database: taken at once, written together, never in the way.
 
-A request leaves its row here and goes on. Each second all rows are written together, so that a
+What was done leaves its row here and goes on. Each second all rows are written together, so that a
 `kill -9` loses one second of them at most, and a clean stop none. While the database is in trouble
 they wait, up to a bound; what is past it is counted and logged.
 """
 
 import itertools
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, Never
+from typing import Any, Generic, Never, TypeVar
 from uuid import UUID, uuid4
 
 import anyio
@@ -54,13 +54,6 @@ COLUMNS = {
     "error_code": "text",
     "created_at": "timestamptz",
 }
-# Not COPY: PostgreSQL has none into tables with row security. A row whose confirmation got lost is
-# there already.
-INSERT = (
-    f"INSERT INTO usage ({', '.join(COLUMNS)})"  # noqa: S608 - our own names
-    f" SELECT * FROM unnest({', '.join(f'${i}::{t}[]' for i, t in enumerate(COLUMNS.values(), 1))})"
-    " ON CONFLICT (id) DO NOTHING"
-)
 MAX_INTEGER = 2**31 - 1
 MAX_TEXT = 256
 """Of a model's name and the like: what is longer is a client's mistake, and cut."""
@@ -88,16 +81,27 @@ UPDATE api_key SET last_used_at = $2::timestamptz WHERE id IN (
 
 log = structlog.get_logger("jan.usage")
 
-Numbered = tuple[UUID, UsageRow]
+Row = TypeVar("Row")
 
 
-class UsageRecorder:
+class Recorder(Generic[Row]):
     """Takes rows from the hot path and writes them in batches."""
 
-    def __init__(self) -> None:
-        self._waiting: deque[UsageRow] = deque()
-        self._batch: list[Numbered] = []
-        self._used_keys: set[str] = set()
+    def __init__(
+        self,
+        table: str,
+        columns: Mapping[str, str],
+        values: Callable[[UUID, Row], Sequence[Any]],
+    ) -> None:
+        """Write into `columns`, which are told with their types; `values` are in their order.
+
+        `values` cuts and clamps what PostgreSQL would refuse.
+        """
+        self._table = table
+        self._insert = _insert(table, columns)
+        self._values = values
+        self._waiting: deque[Row] = deque()
+        self._batch: list[tuple[UUID, Row]] = []
         first = uuid4().int >> 40 << 40  # in a row from there: kind to the index
         self._ids = (UUID(int=number) for number in itertools.count(first))
         self._is_behind = False
@@ -111,16 +115,12 @@ class UsageRecorder:
         """Rows that are not in the database yet."""
         return len(self._waiting) + len(self._batch)
 
-    def record(self, row: UsageRow) -> None:
+    def record(self, row: Row) -> None:
         """Take a row. Neither waits nor fails, whatever is in it."""
         if self.waiting_rows < MAX_WAITING_ROWS:
             self._waiting.append(row)
         else:
             self.lost_rows += 1
-
-    def note_use(self, key_id: str) -> None:
-        """Take note that a key was used for what leaves no row. Neither waits nor fails."""
-        self._used_keys.add(key_id)
 
     async def run(self) -> Never:
         """Write rows each second, for ever; when cancelled, the rest, within a bound."""
@@ -147,42 +147,68 @@ class UsageRecorder:
                 self._batch = [(next(self._ids), self._waiting.popleft()) for _ in range(size)]
             try:
                 await self._write(list(self._batch))
-                self._used_keys.update(row.key_id for _, row in self._batch if row.key_id)
+                self._has_written(row for _, row in self._batch)
                 self._batch.clear()
             except TROUBLE as error:
                 if not self._is_behind:
-                    log.warning("usage rows wait", reason=str(error) or repr(error))
+                    log.warning("rows wait", of=self._table, reason=str(error) or repr(error))
                 self._is_behind = True
                 return False
-        if self._used_keys:
-            key_ids, self._used_keys = self._used_keys, set()
-            await self._mark_used(key_ids)
         if self._is_behind:
-            log.info("usage rows are written again")
+            log.info("rows are written again", of=self._table)
         self._is_behind = False
         return True
 
-    async def _write(self, batch: Sequence[Numbered]) -> None:
+    def _has_written(self, rows: Iterable[Row]) -> None:
+        """Take note of rows that are in the database."""
+
+    async def _write(self, batch: Sequence[tuple[UUID, Row]]) -> None:
         """Write a batch; a refused one in halves, until the rows to blame stand alone.
 
-        `_record` cuts and clamps what PostgreSQL would refuse. What is refused all the same must
-        not keep the others out: it is dropped.
+        What is refused though `values` saw to it must not keep the others out: it is dropped.
         """
         try:
-            columns = zip(*(_record(row_id, row) for row_id, row in batch), strict=True)
+            columns = zip(*(self._values(row_id, row) for row_id, row in batch), strict=True)
             async with scope.system() as connection:
-                await connection.execute(INSERT, *map(list, columns), timeout=WRITE_TIMEOUT_S)
+                await connection.execute(self._insert, *map(list, columns), timeout=WRITE_TIMEOUT_S)
         except REFUSED as error:
             if len(batch) == 1:
-                log.warning(
-                    "usage row refused", request_id=batch[0][1].id, reason=type(error).__name__
-                )
+                name, reason = getattr(batch[0][1], "id", None), type(error).__name__
+                log.warning("row refused", of=self._table, request_id=name, reason=reason)
                 self._batch.remove(batch[0])
                 self.lost_rows += 1
                 return
             middle = len(batch) // 2
             await self._write(batch[:middle])
             await self._write(batch[middle:])
+
+    def _report(self) -> None:
+        if self.lost_rows > self._reported_rows:
+            rows = self.lost_rows - self._reported_rows
+            log.error("rows lost", of=self._table, rows=rows, in_all=self.lost_rows)
+            self._reported_rows, self._reported_s = self.lost_rows, clock.monotonic_s()
+
+
+class UsageRecorder(Recorder[UsageRow]):
+    """Takes rows of requests, and notes when keys were used."""
+
+    def __init__(self) -> None:
+        super().__init__("usage", COLUMNS, _values)
+        self._used_keys: set[str] = set()
+
+    def note_use(self, key_id: str) -> None:
+        """Take note that a key was used for what leaves no row. Neither waits nor fails."""
+        self._used_keys.add(key_id)
+
+    def _has_written(self, rows: Iterable[UsageRow]) -> None:
+        self._used_keys.update(row.key_id for row in rows if row.key_id)
+
+    async def _flush(self) -> bool:
+        is_all_written = await super()._flush()
+        if is_all_written and self._used_keys:
+            key_ids, self._used_keys = self._used_keys, set()
+            await self._mark_used(key_ids)
+        return is_all_written
 
     async def _mark_used(self, key_ids: set[str]) -> None:
         """Note when keys were last used, to the minute. What fails is noted at the next use."""
@@ -192,30 +218,34 @@ class UsageRecorder:
                     MARK_USED, list(key_ids), clock.now(), timeout=WRITE_TIMEOUT_S
                 )
 
-    def _report(self) -> None:
-        if self.lost_rows > self._reported_rows:
-            rows = self.lost_rows - self._reported_rows
-            log.error("usage rows lost", rows=rows, in_all=self.lost_rows)
-            self._reported_rows, self._reported_s = self.lost_rows, clock.monotonic_s()
 
-
-def _record(row_id: UUID, row: UsageRow) -> tuple[Any, ...]:
+def _values(row_id: UUID, row: UsageRow) -> tuple[Any, ...]:
     """A row as PostgreSQL takes it, in the order of `COLUMNS`."""
     return (
-        row_id, _text(row.id, 128), row.organization_id, row.project_id, row.user_id, row.key_id,
-        _text(row.model), _text(row.path),
+        row_id, text(row.id, 128), row.organization_id, row.project_id, row.user_id, row.key_id,
+        text(row.model), text(row.path),
         row.status, _count(row.prompt_tokens), _count(row.completion_tokens),
         _count(row.cached_tokens), row.time_to_first_token_ms, row.duration_ms,
         row.request_bytes, row.response_bytes, row.is_stream,
-        None if row.error_code is None else _text(row.error_code), row.created_at,
+        None if row.error_code is None else text(row.error_code), row.created_at,
     )  # fmt: skip
 
 
-def _text(value: str, length: int = MAX_TEXT) -> str:
+def text(value: str, length: int = MAX_TEXT) -> str:
     """What PostgreSQL takes for text: no NUL, no lone surrogates, not endless."""
     if value.isascii() and len(value) <= length and "\0" not in value:
         return value
     return value[:length].replace("\0", "").encode(errors="replace").decode()
+
+
+def _insert(table: str, columns: Mapping[str, str]) -> str:
+    # Not COPY: PostgreSQL has none into tables with row security. A row whose confirmation got lost
+    # is there already.
+    arrays = ", ".join(f"${i}::{kind}[]" for i, kind in enumerate(columns.values(), 1))
+    return (
+        f"INSERT INTO {table} ({', '.join(columns)}) SELECT * FROM unnest({arrays})"  # noqa: S608 - our own names
+        " ON CONFLICT (id) DO NOTHING"
+    )
 
 
 def _count(value: int) -> int:

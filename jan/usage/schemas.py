@@ -2,8 +2,12 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal
 
 import msgspec
+
+Outcome = Literal["completed", "failed", "timed_out", "refused", "cancelled"]
+"""How a call of a tool ended. `refused`: it was never made, for its arguments or a limit."""
 
 
 class UsageRow(msgspec.Struct, kw_only=True, gc=False):
@@ -32,6 +36,27 @@ class UsageRow(msgspec.Struct, kw_only=True, gc=False):
     created_at: datetime
 
 
+class ToolCallRow(msgspec.Struct, kw_only=True, gc=False):
+    """One call of a tool. Neither arguments nor results are in it."""
+
+    organization_id: str | None = None
+    """None: a person's own project."""
+    project_id: str | None = None
+    user_id: str | None = None
+    key_id: str | None = None
+    """None: a signed-in person."""
+    tool: str
+    server: str | None = None
+    """None: the tool is Jan's own."""
+    response_id: str | None = None
+    outcome: Outcome
+    error_code: str | None = None
+    duration_ms: float
+    request_bytes: int
+    response_bytes: int
+    created_at: datetime
+
+
 @dataclass(frozen=True, slots=True)
 class Total:
     """What one key used of one model."""
@@ -47,3 +72,24 @@ class Total:
     prompt_tokens: int
     completion_tokens: int
     cached_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class ToolTotal:
+    """How one key used one tool."""
+
+    project_id: str | None
+    key_id: str | None
+    """None: signed-in people."""
+    key_name: str | None
+    """None where the key is gone."""
+    server: str | None
+    """None: the tool is Jan's own."""
+    tool: str
+    calls: int
+    errors: int
+    """Of those, the ones that were not completed."""
+    duration_s: float
+    """Of all together."""
+    request_bytes: int
+    response_bytes: int

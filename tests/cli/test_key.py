@@ -20,6 +20,7 @@ from jan.keys import text
 from jan.settings import Settings
 from jan.usage.recorder import UsageRecorder
 from tests.usage.test_recorder import row
+from tests.usage.test_tool_calls import call, written
 
 Finished = subprocess.CompletedProcess[str]
 
@@ -110,4 +111,14 @@ async def test_usage_is_shown_by_key_and_model(
     table = await jan(environment, "usage")
 
     assert (total["model"], total["requests"], total["prompt_tokens"]) == ("m", 3, 15)
+    assert [line.split()[1] for line in table.stdout.splitlines()] == ["KEY", "key_1"]
+
+
+async def test_usage_is_shown_by_tool(environment: dict[str, str], operator: Caller) -> None:
+    await written(*[call(organization_id=operator.organization_id)] * 3)
+
+    (total,) = await read(environment, "usage", "--tools", "--since", "1h")
+    table = await jan(environment, "usage", "--tools")
+
+    assert (total["tool"], total["calls"], total["errors"]) == ("google_search", 3, 0)
     assert [line.split()[1] for line in table.stdout.splitlines()] == ["KEY", "key_1"]

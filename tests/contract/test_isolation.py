@@ -203,7 +203,7 @@ async def state_of(tenant: Tenant) -> dict[str, list[str]]:
     """Everything that is a tenant's, to the letter."""
     by_organization = (
         *("organization_member", "project", "project_member", "service_account"),
-        *("invite", "invite_project", "audit_log", "usage"),
+        *("invite", "invite_project", "audit_log", "usage", "tool_call"),
     )
     found = {
         table: await fetch(
