@@ -140,6 +140,36 @@ class Settings(BaseModel):
     outbound_max_redirects: int = Field(default=5, ge=0, le=50)
     """How often one fetch may be sent elsewhere. Each place is looked at as the first was."""
 
+    serper_api_key: SecretStr | None = None
+    """Key for serper.dev. Set: tools search with Google, and read pages, by Serper."""
+    serper_url: Annotated[str, AfterValidator(values.service_url)] = "https://google.serper.dev"
+    """Where Serper searches."""
+    serper_scrape_url: Annotated[str, AfterValidator(values.service_url)] = (
+        "https://scrape.serper.dev"
+    )
+    """Where Serper reads pages."""
+    searxng_url: Annotated[str | None, AfterValidator(values.service_url)] = None
+    """A SearXNG to search with, such as `http://searxng.internal:8080`. Its `settings.yml` has to
+    list `json` under `search.formats`."""
+    searxng_safe_search: Literal["off", "moderate", "strict"] | None = None
+    """What SearXNG leaves out. Not set: as it is set up itself."""
+    search_provider: Literal["auto", "serper", "searxng", "none"] = "auto"
+    """What `google_search` and `web_search` ask. `auto` is `serper` where it has a key, else
+    `searxng` where it has an address, else `none`."""
+    scrape_provider: Literal["auto", "serper", "local", "none"] = "auto"
+    """What `scrape` reads pages with. `auto` is `serper` where it has a key, else `local`: Jan
+    fetches them itself, within what the outbound settings allow."""
+    search_timeout_s: float = Field(default=20.0, gt=0)
+    """Longest wait for the provider, with all tries."""
+    search_cache_s: float = Field(default=900.0, ge=0)
+    """How long the same question gets the same answer without asking again. 0: never."""
+    search_cache_bytes: int = Field(default=256 * 1024 * 1024, ge=0)
+    """How much of those answers is kept in the database, about."""
+    tool_calls_per_minute: int = Field(default=120, ge=1)
+    """How many tools one project may call in a minute, on all gateways together."""
+    tool_timeout_s: float = Field(default=60.0, gt=0)
+    """Longest time for one call of a tool."""
+
     run_jobs: bool = True
     """Whether gateway processes do background work (responses, mail, cleaning). False: `jan worker`
     does."""
@@ -201,6 +231,14 @@ class Settings(BaseModel):
     """Google Workspace domains whose accounts may sign in. Empty: see `registration`."""
     oidc_providers: issuers.Providers = {}
     """Other OpenID providers to sign in with, each a table under its name."""
+
+    @field_validator("search_provider", "scrape_provider")
+    @classmethod
+    def _has_what_it_needs(cls, provider: str, info: ValidationInfo) -> str:
+        needed = {"serper": "serper_api_key", "searxng": "searxng_url"}.get(provider)
+        if needed is not None and info.data.get(needed, "refused") is None:
+            raise ValueError(f"`{provider}` wants `{needed}` too")
+        return provider
 
     @field_validator("smtp_security")
     @classmethod

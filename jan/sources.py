@@ -30,6 +30,7 @@ ALIASES = {
     "SMTP_USERNAME": "smtp_username",
     "SMTP_PASSWORD": "smtp_password",
     "SMTP_SENDER_EMAIL": "smtp_sender_email",
+    "SERPER_API_KEY": "serper_api_key",
 }
 """Jan Server's names for the same settings. `JAN_*` wins where both are set."""
 

@@ -87,6 +87,9 @@ def configure(log_format: Format, level: Level) -> None:
     )
     bridge = _Bridge(tells_all=is_debug)
     logging.basicConfig(handlers=[bridge], level=max(number, logging.INFO), force=True)
+    # They tell the address of each request, and what is searched for is part of one.
+    for library in ("httpx", "httpx2"):
+        logging.getLogger(library).setLevel(logging.WARNING)
 
 
 def brief(error: BaseException) -> dict[str, str]:

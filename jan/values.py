@@ -80,6 +80,17 @@ def http_url(value: str | None) -> str | None:
     return value.rstrip("/").removesuffix("/v1")
 
 
+def service_url(value: str | None) -> str | None:
+    """Take the address of a service that speaks HTTP, with or without a path."""
+    if value is None:
+        return None
+    parts = urlsplit(value)
+    is_address = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    if not is_address or parts.query or parts.fragment or "@" in parts.netloc:
+        raise ValueError("must be an address such as http://host:8080, without user or password")
+    return value.rstrip("/")
+
+
 def absolute(path: Path | None) -> Path | None:
     """Make a path mean the same in every process, wherever it starts."""
     return path and path.expanduser().absolute()

@@ -16,6 +16,7 @@ log = structlog.get_logger("jan.test")
 log.debug("hidden")
 log.info("hello", number=1)
 logging.getLogger("uvicorn.error").warning("from %s", "below")
+logging.getLogger("httpx2").info("GET https://search.example/?q=my-private" + "-prompt")
 password = "sk-jan-very-" + "secret"
 
 def fail():
