@@ -10,6 +10,7 @@
     │   ├── UrlNotFetched     400
     │   │   └── UrlRefused    400
     │   └── Unsupported       400
+    │       └── ToolNotConfigured 400
     ├── Unauthorized          401  no credential, or one that does not work
     │   ├── TokenExpired      401
     │   ├── SessionEnded      401
@@ -18,6 +19,7 @@
     ├── Forbidden             403  a credential that may not do this
     ├── NotFound              404  missing, or not the caller's: the two look alike
     │   ├── ModelNotFound     404
+    │   ├── ToolNotFound      404
     │   └── PreviousResponseNotFound 404
     ├── MethodNotAllowed      405
     │   └── MethodUnknown     501
@@ -27,6 +29,7 @@
     ├── Unavailable           503  something that Jan needs is not there yet
     │   ├── ModelLoading      503
     │   ├── DatabaseUnavailable 503
+    │   ├── ToolTimedOut      504
     │   └── Draining          503
     └── Misconfigured         500  the operator has to mend a setting (CLI: exit 1)
 
@@ -106,6 +109,12 @@ class Unsupported(InvalidRequest):
     code = "unsupported"
 
 
+class ToolNotConfigured(Unsupported):
+    """The tool is one of Jan's, but needs a setting that its operator has not made."""
+
+    code = "tool_not_configured"
+
+
 class UrlNotFetched(InvalidRequest):
     """What a URL leads to could not be fetched. The message says why."""
 
@@ -179,6 +188,12 @@ class ModelNotFound(NotFound):
     code = "model_not_found"
 
 
+class ToolNotFound(NotFound):
+    """There is no tool of that name."""
+
+    code = "tool_not_found"
+
+
 class PreviousResponseNotFound(NotFound):
     """The response that this one is to go on from is not there, or not any more."""
 
@@ -241,6 +256,13 @@ class DatabaseUnavailable(Unavailable):
     """The database does not answer, and what was asked can't be known without it."""
 
     code = "database_unavailable"
+
+
+class ToolTimedOut(Unavailable):
+    """The tool did not answer in time."""
+
+    status = 504
+    code = "tool_timed_out"
 
 
 class Draining(Unavailable):

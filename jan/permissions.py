@@ -23,6 +23,8 @@ class Scope(StrEnum):
     RESPONSES_WRITE = "responses:write"
     CONVERSATIONS_READ = "conversations:read"
     CONVERSATIONS_WRITE = "conversations:write"
+    TOOLS_USE = "tools:use"
+    """Call tools, and let models call them."""
 
     ADMINISTRATION_USE = "administration:use"
     """Come in at all. What is seen there depends on the other scopes and on the projects."""
@@ -58,6 +60,7 @@ DATA_PLANE = frozenset(
         Scope.RESPONSES_WRITE,
         Scope.CONVERSATIONS_READ,
         Scope.CONVERSATIONS_WRITE,
+        Scope.TOOLS_USE,
     }
 )
 """What a project is for."""
