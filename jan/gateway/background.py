@@ -21,6 +21,7 @@ from jan.invites import jobs as invites
 from jan.jobs import housekeeping, worker
 from jan.jobs.queue import Job, Schedule
 from jan.keyring import Keyring
+from jan.limits import jobs as limits
 from jan.mail.outbox import Outbox
 from jan.net.guard import Guard
 from jan.responses import retention, sweep
@@ -29,6 +30,7 @@ from jan.responses.compaction import Seal
 from jan.responses.leases import Leases
 from jan.responses.news import News
 from jan.settings import Loaded, Settings
+from jan.tools import jobs as tools
 from jan.usage import metering
 from jan.usage.recorder import UsageRecorder
 
@@ -53,15 +55,14 @@ def work(settings: Settings, secrets: Keyring, database: engine.Database) -> Wor
             invites.job(),
             sweep.job(),
             retention.job(),
+            limits.job(),
+            tools.job(settings.search_cache_bytes),
             *outbox.jobs(),
             *reset.jobs(outbox, Codes(secrets.api_key_secret), settings.url),
         ],
         schedules=[
-            housekeeping.SCHEDULE,
-            auth.SCHEDULE,
-            invites.SCHEDULE,
-            sweep.SCHEDULE,
-            retention.SCHEDULE,
+            *(housekeeping.SCHEDULE, auth.SCHEDULE, invites.SCHEDULE),
+            *(sweep.SCHEDULE, retention.SCHEDULE, limits.SCHEDULE, tools.SCHEDULE),
         ],
     )
 

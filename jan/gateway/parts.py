@@ -14,6 +14,7 @@ from jan.invites.means import Means as InviteMeans
 from jan.responses.leases import Leases
 from jan.responses.news import News
 from jan.telemetry import Exchange
+from jan.tools.toolbox import Toolbox
 from jan.trust import Network
 
 Check = Callable[[], Awaitable[None]]
@@ -61,3 +62,5 @@ class Parts:
     """Of responses that any process makes."""
     trusted_proxies: tuple[Network, ...] = ()
     """Proxies that are believed what they say of clients."""
+    toolbox: Toolbox | None = None
+    """What tools there are. None: there are none, and nobody may call others."""

@@ -23,14 +23,19 @@ from jan.gateway.background import do_jobs
 from jan.gateway.model_server import ModelServer
 from jan.gateway.parts import Parts
 from jan.invites.means import Means as InviteMeans
+from jan.limits.buckets import Buckets
 from jan.net.guard import Guard
 from jan.responses.background import Background
 from jan.responses.compaction import Seal
 from jan.responses.leases import Leases
 from jan.responses.news import News
 from jan.settings import Loaded
+from jan.tools import means as tools
+from jan.tools.local import Local
+from jan.tools.page import PageReader
 from jan.usage import metering
 from jan.usage.recorder import UsageRecorder
+from jan.usage.tool_calls import ToolCallRecorder
 
 log = structlog.get_logger("jan.gateway")
 
@@ -55,18 +60,25 @@ async def run(loaded: Loaded, listener: socket.socket) -> None:
     )
     passwords = Passwords()
     means = Means.configured(settings, secrets, passwords=passwords)
-    async with guard, database, means.oidc, asyncio.TaskGroup() as background:
+    recorder, tool_calls = UsageRecorder(), ToolCallRecorder()
+    local = Local(PageReader(guard))
+    async with (
+        guard,
+        database,
+        means.oidc,
+        tools.opened(settings, local, Buckets(database), tool_calls.record) as toolbox,
+        asyncio.TaskGroup() as background,
+    ):
         credentials = CredentialCache(
             database,
             secrets.api_key_secret,
             AccessTokens(secrets.jwt_secret, secrets.jwt_previous_secrets),
         )
-        recorder = UsageRecorder()
         record = metering.into(recorder)
         news = News()
         leases = Leases(news)
-        parts = (credentials, recorder, model_server.catalog, leases)
-        running = [background.create_task(part.run()) for part in parts]
+        lasting = (credentials, recorder, tool_calls, model_server.catalog, leases)
+        running = [background.create_task(part.run()) for part in lasting]
         running.append(background.create_task(news.run(database.dsn)))
         jobs = []
         if settings.run_jobs:
@@ -99,6 +111,7 @@ async def run(loaded: Loaded, listener: socket.socket) -> None:
                 news=news,
                 allowed_origins=settings.allowed_origins,
                 trusted_proxies=settings.trusted_proxies,
+                toolbox=toolbox,
             )
         )
         log.info("listening", port=listener.getsockname()[1])

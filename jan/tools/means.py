@@ -27,7 +27,10 @@ SCRAPE_IS_OFF = "Its operator has set JAN_SCRAPE_PROVIDER to `none`."
 
 @asynccontextmanager
 async def opened(
-    settings: Settings, local: Scraper, buckets: Buckets, record: Callable[[ToolCallRow], None]
+    settings: Settings,
+    local: Scraper,
+    buckets: Buckets,
+    record: Callable[[ToolCallRow], None],
 ) -> AsyncGenerator[Toolbox]:
     """Put the configured tools together, and close their connections at the end.
 
