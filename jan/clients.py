@@ -108,7 +108,7 @@ def _locate(scope: Scope) -> tuple[str, int]:
         if not proxies.includes(known):
             break
         believed += 1
-        hop = as_address(_without_port(entry))
+        hop = as_address(without_port(entry))
         if hop is None:
             break
         known = hop
@@ -127,7 +127,8 @@ def _listed(scope: Scope, name: bytes, limit: int) -> Iterator[str]:
                     yield entry.decode("latin-1")
 
 
-def _without_port(entry: str) -> str:
+def without_port(entry: str) -> str:
+    """Tell an address or a name without the port behind it, and without brackets."""
     if entry.startswith("["):
         return entry[1:].partition("]")[0]
     host, colon, _ = entry.partition(":")
@@ -139,7 +140,7 @@ def _host(scope: Scope) -> str:
     """Read the name that the client called Jan by."""
     for name, value in scope["headers"]:
         if name == b"host":
-            return _without_port(value.decode("latin-1"))
+            return without_port(value.decode("latin-1"))
     return ""
 
 

@@ -9,6 +9,7 @@
     │   ├── HeadersTooLarge   431
     │   ├── UrlNotFetched     400
     │   │   └── UrlRefused    400
+    │   ├── UnknownHost       421
     │   └── Unsupported       400
     │       └── ToolNotConfigured 400
     ├── Unauthorized          401  no credential, or one that does not work
@@ -134,12 +135,21 @@ class HeadersTooLarge(InvalidRequest):
     code = "headers_too_large"
 
 
+class UnknownHost(InvalidRequest):
+    """The `Host` of a request for MCP is none that this Jan goes by."""
+
+    status = 421
+    code = "unknown_host"
+
+
 class Unauthorized(JanError):
     """No key was sent, or one that does not work (unknown, malformed, expired, revoked)."""
 
     status = 401
     type = "authentication_error"
     code = "invalid_api_key"
+    challenge: str = "Bearer"
+    """How to come in, as `WWW-Authenticate` says it."""
 
 
 class TokenExpired(Unauthorized):

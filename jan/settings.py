@@ -66,6 +66,12 @@ class Settings(BaseModel):
     public_url: Annotated[str | None, AfterValidator(values.site)] = None
     """Where people reach Jan, such as `https://jan.example.com`: links in mails begin with it. Not
     set: `host` and `port`, as seen from this machine."""
+    mcp_allowed_hosts: Annotated[
+        tuple[str, ...], BeforeValidator(values.split), AfterValidator(trust.hosts)
+    ] = ()
+    """Names by which MCP clients may call Jan (`/v1/mcp`), beside those that need no mention: IP
+    addresses, `localhost`, this machine's own name, and the hosts of `public_url` and
+    `allowed_origins`. A request for any other may be a strange web page's (DNS rebinding)."""
     log_format: Literal["auto", "console", "json"] = "auto"
     """How log lines look. `auto` is `console` on a terminal and `json` elsewhere."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"

@@ -90,6 +90,9 @@ def configure(log_format: Format, level: Level) -> None:
     # They tell the address of each request, and what is searched for is part of one.
     for library in ("httpx", "httpx2"):
         logging.getLogger(library).setLevel(logging.WARNING)
+    # The MCP SDK tells when each request begins and ends, and whatever servers of others do.
+    logging.getLogger("mcp").setLevel(max(number, logging.WARNING))
+    logging.getLogger("mcp.client").setLevel(logging.CRITICAL)
 
 
 def brief(error: BaseException) -> dict[str, str]:

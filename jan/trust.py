@@ -50,6 +50,19 @@ def origins(entries: Iterable[str]) -> tuple[str, ...]:
     return read
 
 
+def hosts(entries: Iterable[str]) -> tuple[str, ...]:
+    """Read a list of host names, without ports.
+
+    Raises:
+        ValueError: an entry is none.
+    """
+    read = tuple(dict.fromkeys(entry.lower().rstrip(".") for entry in entries))
+    for name in read:
+        if not _NAME.fullmatch(name):
+            raise ValueError(f"`{name}` is no host name: write it alone, as in jan.example.com")
+    return read
+
+
 def _origins(entry: str) -> tuple[str, ...]:
     if entry == ANY_ORIGIN:
         return (ANY_ORIGIN,)

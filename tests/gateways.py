@@ -138,8 +138,9 @@ async def running_gateway(  # noqa: PLR0913 - as many as a gateway has parts
     leases: Leases | None = None,
     news: News | None = None,
     guard: Guard | None = None,
+    **more: Any,
 ) -> AsyncGenerator[Gateway]:
-    """Run a gateway before an upstream that may not be there yet."""
+    """Run a gateway before an upstream that may not be there yet. `more` goes to its parts."""
     client = Client(upstream_url, connect_timeout_s=2)
     images = Images(guard, max_bytes=max_body_bytes) if guard else None
     upstream = Upstream(client, api_key="upstream-secret", images=images)
@@ -171,6 +172,7 @@ async def running_gateway(  # noqa: PLR0913 - as many as a gateway has parts
             trusted_proxies=trusted_proxies,
             leases=leases or Leases(),
             news=news or News(),
+            **more,
         )
     )
     looking = asyncio.create_task(catalog.run())

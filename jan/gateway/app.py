@@ -15,6 +15,11 @@ from jan.gateway.origins import Origins
 from jan.gateway.parts import Parts
 from jan.inference.chat import Chat
 from jan.invites import routes as invites
+from jan.mcp import routes as mcp_routes
+from jan.mcp import server
+from jan.mcp.serving import Serving
+from jan.mcp.shelves import Models
+from jan.mcp.site import Site
 from jan.models import routes as models
 from jan.responses import routes as responses
 from jan.responses.compaction import Seal
@@ -32,6 +37,12 @@ def create_app(parts: Parts) -> Front:
         Seal(parts.key_secret),
         parts.leases,
         parts.news,
+        max_body_bytes=relay.max_body_bytes,
+    )
+    site = Site(parts.public_url, parts.names, origins.allows)
+    mcp = Serving(
+        server.make(parts.toolbox, [Models(parts.catalog)], None),
+        passages,
         max_body_bytes=relay.max_body_bytes,
     )
     keyed = Router(
@@ -59,6 +70,10 @@ def create_app(parts: Parts) -> Front:
     app = Litestar(
         [
             keyed,
+            mcp_routes.router(
+                mcp, site, [lambda app: Authenticate(app, parts.credentials, site.challenge)]
+            ),
+            mcp_routes.open_to_all(site),
             *open_to_all,
             *auth.open_to_all(parts.means, trusts=origins.trusts),
             invites.open_to_all(parts.invites),

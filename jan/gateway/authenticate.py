@@ -1,6 +1,6 @@
 """From the credential in a request's headers to the caller, once, at the edge."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, cast
 
 from litestar.types import ASGIApp, Receive, Scope, Send
@@ -10,13 +10,19 @@ from jan.auth.cache import Credential
 from jan.errors import Unauthorized
 from jan.gateway.parts import Credentials
 
+Challenge = Callable[[Mapping[str, Any]], str]
+"""Says how to come in where others say only `Bearer`."""
+
 
 class Authenticate:
     """Middleware: lets known callers through, as `scope["user"]`, and refuses all others."""
 
-    def __init__(self, app: ASGIApp, credentials: Credentials) -> None:
+    def __init__(
+        self, app: ASGIApp, credentials: Credentials, challenge: Challenge | None = None
+    ) -> None:
         self.app = app
         self.credentials = credentials
+        self.challenge = challenge
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request.
@@ -26,8 +32,13 @@ class Authenticate:
             NotFound: the organization or the project that the request names is not the caller's.
             DatabaseUnavailable: whether it works can't be found out now.
         """
-        presented = credential(scope["headers"])
-        caller = self.credentials.known(presented) or await self.credentials.resolve(presented)
+        try:
+            presented = credential(scope["headers"])
+            caller = self.credentials.known(presented) or await self.credentials.resolve(presented)
+        except Unauthorized as error:
+            if self.challenge is not None:
+                error.challenge = self.challenge(cast("dict[str, Any]", scope))
+            raise
         scope["user"] = caller
         telemetry.exchange_of(cast("dict[str, Any]", scope)).caller = caller
         await self.app(scope, receive, send)

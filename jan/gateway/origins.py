@@ -14,7 +14,7 @@ from jan.gateway.security import Headers
 from jan.trust import ANY_ORIGIN
 
 METHODS = b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
-EXPOSED = b"X-Request-ID, request-id, Mcp-Session-Id, Retry-After"
+EXPOSED = b"X-Request-ID, request-id, Mcp-Session-Id, Retry-After, WWW-Authenticate"
 """Headers of answers that pages may read, beside those that they always may."""
 MAX_AGE_S = 7200
 """How long a browser need not ask again. Chrome heeds no more than this."""
@@ -52,6 +52,10 @@ class Origins:
     def headers(self, origin: bytes) -> Headers:
         """Give the headers of answers to pages of this origin. None if it is not allowed."""
         return self._remembered(origin) if len(origin) <= MAX_ORIGIN_BYTES else ()
+
+    def allows(self, origin: bytes) -> bool:
+        """Tell whether pages of this origin may read answers, with credentials or without."""
+        return self._is_any or bool(self.headers(origin))
 
     def trusts(self, origin: bytes) -> bool:
         """Tell whether pages of this origin may act for who is signed in: it has credentials."""

@@ -60,6 +60,10 @@ class Parts:
     """Of responses that this process makes."""
     news: News = field(default_factory=News)
     """Of responses that any process makes."""
+    public_url: str | None = None
+    """Where people reach this Jan, if that is configured."""
+    names: frozenset[str] = frozenset()
+    """Host names by which MCP clients may call it, as `jan.mcp.site.names` tells them."""
     trusted_proxies: tuple[Network, ...] = ()
     """Proxies that are believed what they say of clients."""
     toolbox: Toolbox | None = None

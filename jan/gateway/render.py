@@ -43,7 +43,7 @@ def answer(
     if known.retry_after_s is not None:
         headers.append(("retry-after", str(known.retry_after_s)))
     if isinstance(known, Unauthorized):
-        headers.append(("www-authenticate", "Bearer"))
+        headers.append(("www-authenticate", known.challenge))
     if isinstance(error, HTTPException) and "allow" in (error.headers or {}):
         headers.append(("allow", (error.headers or {})["allow"]))
     body = spoken_at(exchange.path).error_body(known, exchange.request_id)

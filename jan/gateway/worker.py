@@ -24,6 +24,7 @@ from jan.gateway.model_server import ModelServer
 from jan.gateway.parts import Parts
 from jan.invites.means import Means as InviteMeans
 from jan.limits.buckets import Buckets
+from jan.mcp import site
 from jan.net.guard import Guard
 from jan.responses.background import Background
 from jan.responses.compaction import Seal
@@ -110,6 +111,8 @@ async def run(loaded: Loaded, listener: socket.socket) -> None:
                 leases=leases,
                 news=news,
                 allowed_origins=settings.allowed_origins,
+                public_url=settings.public_url,
+                names=site.names(settings),
                 trusted_proxies=settings.trusted_proxies,
                 toolbox=toolbox,
             )

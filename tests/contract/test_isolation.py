@@ -25,6 +25,9 @@ OPEN = {
     "/livez": "as above",
     "/readyz": "as above",
     "/v1/version": "as above",
+    "/.well-known/oauth-protected-resource": "as above",
+    "/.well-known/oauth-protected-resource/v1/mcp": "as above",
+    "/.well-known/oauth-protected-resource/v1/conv/mcp": "as above",
 }
 """Routes that need no credential and know no tenant, and why."""
 
@@ -34,6 +37,7 @@ OPEN_PREFIXES = ("/v1/auth/", "/setup", "/invite", "/reset", "/static")
 DATA_PLANE = re.compile(
     r"/v1/(chat/completions|completions|embeddings|messages|messages/count_tokens|models"
     r"|conv/chat/completions|conv/models)(/.*)?|/v1/responses/(compact|input_tokens)"
+    r"|/v1/(conv/)?mcp"
 )
 """What a project is for; it has no tenant's ids in its paths."""
 

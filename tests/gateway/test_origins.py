@@ -60,7 +60,7 @@ def _granted(origin: str) -> dict[str, str]:
     return {
         "allow-origin": origin,
         "allow-credentials": "true",
-        "expose-headers": "X-Request-ID, request-id, Mcp-Session-Id, Retry-After",
+        "expose-headers": "X-Request-ID, request-id, Mcp-Session-Id, Retry-After, WWW-Authenticate",
     }
 
 
