@@ -27,6 +27,7 @@
     ├── Conflict              409  the state does not allow it
     ├── RateLimited           429
     ├── UpstreamError         502  the model server answered with nonsense, or died
+    ├── ToolServerFailed      502  a remote MCP server can't be reached or understood
     ├── Unavailable           503  something that Jan needs is not there yet
     │   ├── ModelLoading      503
     │   ├── DatabaseUnavailable 503
@@ -246,6 +247,13 @@ class UpstreamError(JanError):
 
     status = 502
     code = "upstream_error"
+
+
+class ToolServerFailed(JanError):
+    """A remote MCP server could not be reached or understood, or broke a limit."""
+
+    status = 502
+    code = "tool_server_failed"
 
 
 class Unavailable(JanError):
