@@ -12,11 +12,12 @@ from jan.jobs import queue
 from jan.jobs.queue import Hopeless, Job, Retry
 from jan.keyring import Keyring
 from jan.mail import message
-from jan.mail.seal import Broken, Seal
 from jan.mail.smtp import SEND_TIMEOUT_S, Smtp
+from jan.seal import Broken, Seal
 from jan.settings import Settings
 
 SEND = "mail.send"
+PURPOSE = b"jan mail, waiting"
 RETRY = Retry(attempts=14, first_delay_s=10, max_delay_s=3600)
 """About five hours: a mail server's bad night, and a greylist's first answer."""
 
@@ -29,7 +30,7 @@ class Mail(msgspec.Struct, frozen=True):
     recipient: str
     message_id: str
     sealed: str
-    """Its words; see `jan.mail.seal`. Written already: a later version has other templates."""
+    """Its words; see `jan.seal`. Written already: a later version has other templates."""
 
 
 class Outbox:
@@ -43,7 +44,7 @@ class Outbox:
     def configured(cls, settings: Settings, secrets: Keyring) -> Self:
         """Make the one that the settings want."""
         smtp = None if settings.smtp_host is None else Smtp(settings)
-        return cls(smtp, Seal(secrets.api_key_secret))
+        return cls(smtp, Seal(secrets.api_key_secret, PURPOSE))
 
     @property
     def is_configured(self) -> bool:

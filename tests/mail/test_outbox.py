@@ -13,7 +13,7 @@ from jan.jobs import queue
 from jan.jobs.queue import Job, Retry
 from jan.mail import outbox
 from jan.mail.outbox import Outbox
-from jan.mail.seal import Seal
+from jan.seal import Seal
 from jan.settings import Settings
 from tests.jobs.workers import until, working
 from tests.mail.conftest import mail_settings
@@ -159,7 +159,7 @@ async def test_a_wrong_address_is_refused_while_somebody_is_there_to_be_told(
 async def test_mail_sealed_with_another_secret_is_given_up(
     home: Path, database: Database, database_url: str, server: MailServer
 ) -> None:
-    before = Outbox(_outbox(home, server.port)._smtp, Seal("another-secret"))
+    before = Outbox(_outbox(home, server.port)._smtp, Seal("another-secret", outbox.PURPOSE))
     async with database.transaction() as connection:
         await before.post(connection, "mail/invite", BOB, INVITE)
     with capture_logs() as lines:
