@@ -10,7 +10,7 @@ from jan.limits.tables import Bucket
 from jan.organization.tables import Organization, OrganizationMember
 from jan.projects.tables import Project, ProjectMember, ServiceAccount
 from jan.responses.tables import Response, ResponseEvent, ResponseItem
-from jan.tools.tables import ToolAnswer
+from jan.tools.tables import McpServer, ToolAnswer
 from jan.usage.tables import ToolCall, Usage
 from jan.users.tables import User
 
@@ -24,6 +24,7 @@ TABLES = (
     Identity,
     Invite,
     InviteProject,
+    McpServer,
     OneTimeCode,
     Organization,
     OrganizationMember,
