@@ -43,6 +43,8 @@ class Scope(StrEnum):
     """Make keys of a project for oneself, and revoke them."""
     KEYS_ADMIN = "keys:admin"
     """Revoke and change keys of others; keys of the whole organization."""
+    MCP_ADMIN = "mcp:admin"
+    """Register remote MCP servers, of the organization or of a project."""
     AUDIT_READ = "audit:read"
     USAGE_READ = "usage:read"
     ACCOUNT_WRITE = "account:write"
@@ -83,6 +85,7 @@ _OWNER = _READER | {
     Scope.PROJECTS_ADMIN,
     Scope.KEYS_WRITE,
     Scope.KEYS_ADMIN,
+    Scope.MCP_ADMIN,
 }
 
 ORGANIZATION_ROLES: dict[OrganizationRole, frozenset[Scope]] = {
@@ -100,6 +103,7 @@ PROJECT_ROLES: dict[ProjectRole, frozenset[Scope]] = {
         Scope.KEYS_READ,
         Scope.KEYS_WRITE,
         Scope.KEYS_ADMIN,
+        Scope.MCP_ADMIN,
         Scope.USAGE_READ,
     },
     "member": DATA_PLANE | {Scope.PROJECTS_READ, Scope.KEYS_WRITE},

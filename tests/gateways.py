@@ -138,9 +138,13 @@ async def running_gateway(  # noqa: PLR0913 - as many as a gateway has parts
     leases: Leases | None = None,
     news: News | None = None,
     guard: Guard | None = None,
+    said: dict[str, Any] | None = None,
     **more: Any,
 ) -> AsyncGenerator[Gateway]:
-    """Run a gateway before an upstream that may not be there yet. `more` goes to its parts."""
+    """Run a gateway before an upstream that may not be there yet. `said` are settings.
+
+    `more` goes to its parts.
+    """
     client = Client(upstream_url, connect_timeout_s=2)
     images = Images(guard, max_bytes=max_body_bytes) if guard else None
     upstream = Upstream(client, api_key="upstream-secret", images=images)
@@ -158,6 +162,7 @@ async def running_gateway(  # noqa: PLR0913 - as many as a gateway has parts
 
     front = create_app(
         Parts(
+            settings=settings.load(said or {}, environ={}).settings,
             credentials=credentials or OneKey(),
             key_secret=KEY_SECRET,
             passwords=PASSWORDS,

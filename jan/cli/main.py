@@ -30,6 +30,7 @@ COMMANDS = {
     "service-account": "Create, list and delete service accounts.",
     "invite": "Invite people to an organization.",
     "retention": "Say how long an organization keeps conversations and responses.",
+    "mcp": "Add, list, test and remove remote MCP servers.",
     "audit": "List, verify and export the audit log.",
     "usage": "Show requests and tokens, by key and model.",
     "model": "Pull, add, list and remove models.",

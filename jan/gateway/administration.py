@@ -19,6 +19,7 @@ from jan.invites.means import Means as InviteMeans
 from jan.keyring import Keyring
 from jan.keys import account_routes
 from jan.keys import routes as keys
+from jan.mcp import server_routes as mcp_servers
 from jan.organization import access
 from jan.organization import routes as organization
 from jan.projects import routes as projects
@@ -27,7 +28,9 @@ from jan.telemetry import Exchange
 from jan.users import routes as users
 
 
-def routers(key_secret: str, chosen: Passwords, inviting: InviteMeans) -> Sequence[Router]:
+def routers(
+    settings: Settings, key_secret: str, chosen: Passwords, inviting: InviteMeans
+) -> Sequence[Router]:
     """Make the routes of the administration. Commands use them as well, in their own process."""
 
     async def hash_password(password: str, email: str) -> str:
@@ -42,6 +45,7 @@ def routers(key_secret: str, chosen: Passwords, inviting: InviteMeans) -> Sequen
         *keys.routers(key_secret),
         invites.router(inviting),
         audit.router(),
+        mcp_servers.router(settings, key_secret),
     ]
 
 
@@ -51,7 +55,7 @@ def create_app(settings: Settings, secrets: Keyring) -> ASGIApp:
     inviting = InviteMeans.configured(settings, secrets, passwords=chosen)
     app = Litestar(
         # In one router: Litestar answers OPTIONS by itself, once for a path of the app's own.
-        [Router("/", route_handlers=routers(secrets.api_key_secret, chosen, inviting))],
+        [Router("/", route_handlers=routers(settings, secrets.api_key_secret, chosen, inviting))],
         middleware=[_Operator],
         exception_handlers={Exception: render.handle},
         logging_config=None,

@@ -52,10 +52,12 @@ def create_app(parts: Parts) -> Front:
             *responses.handlers(making),
             conversations.router(max_body_bytes=relay.max_body_bytes),
             models.router(parts.catalog),
+            *administration.routers(
+                parts.settings, parts.key_secret, parts.passwords, parts.invites
+            ),
             conv.chat_handler(Talks(relay)),
             conv.workspace_router(),
             models.router(parts.catalog, "/v1/conv/models", "_for_conversations"),
-            *administration.routers(parts.key_secret, parts.passwords, parts.invites),
             auth.router(parts.means),
         ],
         # A function, because Litestar copies everything else deeply: there is one cache of them.

@@ -24,13 +24,16 @@ from jan.keyring import Keyring
 from jan.limits import jobs as limits
 from jan.mail.outbox import Outbox
 from jan.net.guard import Guard
+from jan.net.policy import Policy
 from jan.responses import retention, sweep
 from jan.responses.background import Background
 from jan.responses.compaction import Seal
 from jan.responses.leases import Leases
 from jan.responses.news import News
 from jan.settings import Loaded, Settings
+from jan.tools import health
 from jan.tools import jobs as tools
+from jan.tools.servers import Servers
 from jan.usage import metering
 from jan.usage.recorder import UsageRecorder
 
@@ -57,12 +60,14 @@ def work(settings: Settings, secrets: Keyring, database: engine.Database) -> Wor
             retention.job(),
             limits.job(),
             tools.job(settings.search_cache_bytes),
+            health.job(settings, Servers(Policy.configured(settings), secrets.api_key_secret)),
             *outbox.jobs(),
             *reset.jobs(outbox, Codes(secrets.api_key_secret), settings.url),
         ],
         schedules=[
             *(housekeeping.SCHEDULE, auth.SCHEDULE, invites.SCHEDULE),
-            *(sweep.SCHEDULE, retention.SCHEDULE, limits.SCHEDULE, tools.SCHEDULE),
+            *(sweep.SCHEDULE, retention.SCHEDULE, limits.SCHEDULE),
+            *(tools.SCHEDULE, health.SCHEDULE),
         ],
     )
 

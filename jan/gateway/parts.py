@@ -13,6 +13,7 @@ from jan.inference.catalog import Catalog
 from jan.invites.means import Means as InviteMeans
 from jan.responses.leases import Leases
 from jan.responses.news import News
+from jan.settings import Settings
 from jan.telemetry import Exchange
 from jan.tools.toolbox import Toolbox
 from jan.trust import Network
@@ -37,6 +38,7 @@ class Credentials(Protocol):
 class Parts:
     """Everything that an app needs of the process around it."""
 
+    settings: Settings
     credentials: Credentials
     key_secret: str
     """What API keys are digested with."""

@@ -94,6 +94,7 @@ async def run(loaded: Loaded, listener: socket.socket) -> None:
         replicas = [f"replica_{number}" for number, _ in enumerate(database.read_pools, 1)]
         front = create_app(
             Parts(
+                settings=settings,
                 credentials=credentials,
                 key_secret=secrets.api_key_secret,
                 passwords=passwords,

@@ -55,6 +55,8 @@ BODY: dict[str, Any] = {
     "items": [{"role": "user", "content": "stolen"}],
     "workspace_id": None,
     "instruction": "stolen",
+    "label": "stolen",
+    "url": "https://stolen.example.com/",
 }
 """Whatever a route wants of it; unknown fields are ignored."""
 
@@ -68,7 +70,7 @@ PRIVATE_LISTS = {
 """Lists of it, and what they call what is in them."""
 
 REFUSED = {403, 404}
-MISSING = re.compile(r"\b(org|proj|user|key|svcacct|invite|sess|conv|msg|resp|ws)_[0-9a-z]+")
+MISSING = re.compile(r"\b(org|proj|user|key|svcacct|invite|sess|conv|msg|resp|ws|mcps)_[0-9a-z]+")
 
 
 @dataclass(frozen=True)
@@ -125,6 +127,7 @@ async def values_of(tenant: Tenant, case: Case) -> dict[str, str]:
         **await conversation_of(tenant.owner, tenant.owner.own_project_id),
         **await response_of(tenant.owner, tenant.owner.own_project_id),
         "workspace_id": await workspace_of(tenant.owner, tenant.owner.own_project_id),
+        "mcp_server_id": await mcp_server_of(tenant),
     }
 
 
@@ -203,11 +206,26 @@ async def workspace_of(person: Person, project_id: str) -> str:
     return workspace_id
 
 
+async def mcp_server_of(tenant: Tenant) -> str:
+    """A remote MCP server of the tenant's first project, registered where there is none."""
+    rows = await fetch("SELECT id FROM mcp_server WHERE organization_id = $1", tenant.id)
+    if rows:
+        return rows[0]["id"]
+    server_id = ids.new("mcps")
+    await execute(
+        "INSERT INTO mcp_server (id, organization_id, project_id, label, url, require_approval)"
+        " VALUES ($1, $2, $3, $4, 'https://mcp.example.com/', 'always')",
+        *(server_id, tenant.id, tenant.project_id, f"label-{tenant.id}"),
+    )
+    return server_id
+
+
 async def state_of(tenant: Tenant) -> dict[str, list[str]]:
     """Everything that is a tenant's, to the letter."""
     by_organization = (
         *("organization_member", "project", "project_member", "service_account"),
         *("invite", "invite_project", "audit_log", "usage", "tool_call"),
+        *("invite", "invite_project", "audit_log", "usage", "mcp_server"),
     )
     found = {
         table: await fetch(
@@ -296,7 +314,7 @@ async def test_no_list_shows_a_stranger_anything_of_a_tenant(tenants: Tenants) -
     secrets += [person.id for person in a.people.values()]
     secrets += [person.email for person in a.people.values()]
     secrets += [key.id for key in (a.admin_key, a.organization_key, a.project_key, a.service_key)]
-    secrets.append(await invite_of(a))
+    secrets += [await invite_of(a), await mcp_server_of(a)]
     secrets.append(await workspace_of(a.owner, a.owner.own_project_id))
     secrets += (await conversation_of(a.owner, a.owner.own_project_id)).values()
     secrets += (await response_of(a.owner, a.owner.own_project_id)).values()
