@@ -116,6 +116,18 @@ class Chunk(msgspec.Struct, gc=False):
     """What went wrong, after which nothing comes."""
 
 
+def sum_of(before: Usage | None, usage: Usage) -> Usage:
+    """Add the tokens of a request to those of the ones before it."""
+    if before is None:
+        return usage
+    return Usage(
+        (before.prompt_tokens or 0) + (usage.prompt_tokens or 0),
+        (before.completion_tokens or 0) + (usage.completion_tokens or 0),
+        _PromptDetails(before.cached_tokens + usage.cached_tokens),
+        _CompletionDetails(before.reasoning_tokens + usage.reasoning_tokens),
+    )
+
+
 _decoder = msgspec.json.Decoder(Chunk)
 
 

@@ -49,6 +49,18 @@ ARGUMENTS_DELTA = _head("response.function_call_arguments.delta")
 ARGUMENTS_DONE = _head("response.function_call_arguments.done")
 CUSTOM_INPUT_DELTA = _head("response.custom_tool_call_input.delta")
 CUSTOM_INPUT_DONE = _head("response.custom_tool_call_input.done")
+MCP_LIST_IN_PROGRESS = _head("response.mcp_list_tools.in_progress")
+MCP_LIST_COMPLETED = _head("response.mcp_list_tools.completed")
+MCP_LIST_FAILED = _head("response.mcp_list_tools.failed")
+MCP_CALL_IN_PROGRESS = _head("response.mcp_call.in_progress")
+MCP_CALL_COMPLETED = _head("response.mcp_call.completed")
+MCP_CALL_FAILED = _head("response.mcp_call.failed")
+MCP_ARGUMENTS_DELTA = _head("response.mcp_call_arguments.delta")
+MCP_ARGUMENTS_DONE = _head("response.mcp_call_arguments.done")
+SEARCH_IN_PROGRESS = _head("response.web_search_call.in_progress")
+SEARCH_SEARCHING = _head("response.web_search_call.searching")
+SEARCH_COMPLETED = _head("response.web_search_call.completed")
+ANNOTATION_ADDED = _head("response.output_text.annotation.added")
 
 
 class Tape:

@@ -3,24 +3,49 @@
 Chunks go in, events come out: nothing here waits or speaks to anybody. The rules that events keep:
 - Numbers are unbroken. Every item, and every part of one, that was added is done before the end.
 - Reasoning and words are done when something else begins. Calls stay open until the model has
-  finished, because servers may send pieces of several by turns.
+  finished, because servers may send pieces of several by turns; those that Jan carries out, until
+  it has.
 - There is one last event: completed, incomplete or failed. Nothing follows it.
 
 Events are made from text that was decoded event by event, so no character is ever cut in half.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from jan import clock, ids
 from jan.errors import JanError, UpstreamError
+from jan.inference import chunks
 from jan.inference.calls import Call, Calls
 from jan.inference.chunks import Chunk, Delta, Logprob, Logprobs, ToolCall, Usage
 from jan.responses import events, response
 from jan.responses.events import Tape
-from jan.responses.response import IncompleteDetails, ItemStatus, Reason, Response
+from jan.responses.response import (
+    IncompleteDetails,
+    ItemStatus,
+    Message,
+    OutputText,
+    Reason,
+    ReasoningItem,
+    Response,
+)
 from jan.responses.schemas import Create
-from jan.responses.tools import Toolset
-from jan.responses.writers import CallWriter, MessageWriter, ReasoningWriter, Writer, begin_call
+from jan.responses.server_calls import (
+    AnyCallWriter,
+    ApprovalWriter,
+    ListWriter,
+    McpCallWriter,
+    Outcome,
+    ServerCallWriter,
+    begin_call,
+)
+from jan.responses.servers import ListedTool
+from jan.responses.tools import Tool, Toolset
+from jan.responses.writers import (
+    CallWriter,
+    MessageWriter,
+    ReasoningWriter,
+    Writer,
+)
 
 REASONS: dict[str, Reason] = {
     "length": "max_output_tokens",
@@ -36,7 +61,7 @@ class _Call(Call):
 
     def __init__(self) -> None:
         super().__init__()
-        self.writer: CallWriter | None = None
+        self.writer: AnyCallWriter | None = None
         self.waiting: list[str] = []
 
 
@@ -72,6 +97,23 @@ class Machine:
         self._latest: Writer | None = None
         self._finish_reason: str | None = None
         self._held_logprobs: list[Logprob] = []
+        self._sources: dict[str, str] = {}
+        self._spent: Usage | None = None
+        self._round_start = 0
+
+    @property
+    def pending(self) -> list[ServerCallWriter]:
+        """Calls that Jan has to carry out, now that the model has said all of them."""
+        return [
+            writer
+            for writer in self._open
+            if isinstance(writer, ServerCallWriter) and writer.is_called
+        ]
+
+    @property
+    def waits_for_client(self) -> bool:
+        """Whether the model has called something that the client carries out, or has to allow."""
+        return any(isinstance(call.writer, CallWriter | ApprovalWriter) for call in self._calls.all)
 
     @property
     def next_number(self) -> int:
@@ -114,7 +156,7 @@ class Machine:
             UpstreamError: the model server says that it has given up.
         """
         if chunk.usage is not None:
-            self.usage = chunk.usage
+            self.usage = chunks.sum_of(self._spent, chunk.usage)
         if chunk.system_fingerprint is not None:
             self.engine = chunk.system_fingerprint
         # Whoever goes on after the end has nothing to say that anything is still open for.
@@ -127,13 +169,73 @@ class Machine:
                 if choice.finish_reason in BROKEN_OFF:
                     raise UpstreamError("The model server stopped before its answer was complete.")
                 self._finish_reason = choice.finish_reason
-                self._close_all(cut=self._cut_by_model())
+                self._close_round()
         return self._tape.take()
+
+    @property
+    def is_cut_off(self) -> bool:
+        """Whether the model has ended in the middle of something."""
+        return self._finish_reason in REASONS
+
+    def end_round(self) -> list[bytes]:
+        """End what the model has said so far. Some servers do not say that they have finished."""
+        self._close_round()
+        return self._tape.take()
+
+    def begin_listing(self, label: str) -> tuple[ListWriter, list[bytes]]:
+        """Begin to ask an MCP server what it has."""
+        writer = ListWriter(self._tape, len(self.response.output), label)
+        self._add(writer)
+        return writer, self._tape.take()
+
+    def end_listing(
+        self, writer: ListWriter, tools: Sequence[ListedTool], error: str | None
+    ) -> list[bytes]:
+        """Take what it has, or why it did not say."""
+        writer.end(tools, error)
+        self._open.remove(writer)
+        return self._tape.take()
+
+    def begin_allowed(self, tool: Tool, arguments: str, approval_id: str) -> list[bytes]:
+        """Begin a call that the model has made before, and that the client has now allowed."""
+        writer = McpCallWriter(
+            self._tape, len(self.response.output), approval_id, tool, approval_id=approval_id
+        )
+        self._add(writer)
+        writer.add(arguments)
+        writer.called()
+        return self._tape.take()
+
+    def carried_out(self, call: ServerCallWriter, outcome: Outcome) -> list[bytes]:
+        """Take what came of a pending call."""
+        self._sources |= {source.url: source.title for source in outcome.sources}
+        call.end(outcome)
+        self._open.remove(call)
+        return self._tape.take()
+
+    def said(self) -> tuple[str, str]:
+        """Tell the model's words and its thoughts since the last time that it was asked."""
+        words: list[str] = []
+        thoughts: list[str] = []
+        for item in self.response.output[self._round_start :]:
+            if isinstance(item, Message):
+                words += [part.text for part in item.content if isinstance(part, OutputText)]
+            elif isinstance(item, ReasoningItem):
+                thoughts += [part.text for part in item.content or item.summary]
+        return "".join(words), "\n".join(thoughts)
+
+    def ask_again(self) -> None:
+        """Make ready for what the model says next, having been told what came of its calls."""
+        self._finish_reason = None
+        self._calls = Calls(_Call)
+        self._latest = None
+        self._spent = self.usage
+        self._round_start = len(self.response.output)
 
     def finish(self) -> list[bytes]:
         """End, when all has come."""
         reason = REASONS.get(self._finish_reason or "")
-        self._close_all(cut=self._cut_by_model())
+        self._close_all(cut=[*self._cut_by_model(), *self.pending])
         if reason is not None:
             self.response.incomplete_details = IncompleteDetails(reason)
             return self._end("incomplete", events.INCOMPLETE)
@@ -207,7 +309,8 @@ class Machine:
         writer = self._speaking
         if not isinstance(writer, MessageWriter):
             self._be_silent()
-            writer = self._speaking = MessageWriter(self._tape, len(self.response.output))
+            index = len(self.response.output)
+            writer = self._speaking = MessageWriter(self._tape, index, self._sources)
             self._add(writer)
         return writer
 
@@ -255,6 +358,20 @@ class Machine:
     def _cut_by_model(self) -> Collection[Writer]:
         """A model that ends in the middle of something does so in what it wrote last."""
         return [self._latest] if self._finish_reason in REASONS and self._latest else ()
+
+    def _close_round(self) -> None:
+        """End what is open, now that the model has finished; what Jan carries out waits for it."""
+        cut = self._cut_by_model()
+        kept: list[Writer] = []
+        for writer in self._open:
+            if isinstance(writer, ServerCallWriter) and writer not in cut:
+                if not writer.is_called:
+                    writer.called()
+                kept.append(writer)
+            else:
+                writer.close("incomplete" if writer in cut else "completed")
+        self._open = kept
+        self._speaking = None
 
     def _close_all(self, *, cut: Collection[Writer]) -> None:
         """End all open items. Those that were cut are incomplete."""

@@ -21,6 +21,8 @@ from jan.conversations.items import (
     FunctionCall,
     Item,
     ItemReference,
+    McpApprovalRequest,
+    McpApprovalResponse,
     McpCall,
     Message,
     Reasoning,
@@ -29,6 +31,8 @@ from jan.errors import InvalidRequest, Unsupported
 from jan.responses import content, tools
 
 ChatMessage = dict[str, Any]
+
+DENIED = "The user did not allow this call."
 
 
 def translated(
@@ -76,6 +80,9 @@ class _Writer:
         elif isinstance(item, McpCall):
             answer = CallOutput(item.id, _outcome(item))
             self._outputs.setdefault(item.id, []).append((answer, place))
+        elif isinstance(item, McpApprovalResponse) and not item.approve:
+            answer = CallOutput(item.approval_request_id, DENIED)
+            self._outputs.setdefault(item.approval_request_id, []).append((answer, place))
 
     def add(self, item: items.AnyItem | None, place: str) -> None:
         """Take the next item. Those that are not named here are not for the model."""
@@ -93,7 +100,9 @@ class _Writer:
                 name = tools.name_for_model(item.name, item.namespace)
                 argument = msgspec.json.encode({tools.CUSTOM_INPUT: item.input}).decode()
                 self._call(item.call_id, name, argument)
-            case McpCall():
+            case McpCall() | McpApprovalRequest():
+                # A request that was not denied has no outcome, and is left out: if it was allowed,
+                # the call is an item of its own.
                 self._call(item.id, item.name, item.arguments)
             case CallOutput():
                 self._check_answers(item, place)

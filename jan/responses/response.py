@@ -13,9 +13,10 @@ from jan.inference import chunks
 from jan.responses import tools
 from jan.responses.reading import Asked
 from jan.responses.schemas import Create, PlainText, Reasoning
+from jan.responses.servers import ListedTool
 
 Status = Literal["queued", "in_progress", "completed", "incomplete", "failed", "cancelled"]
-ItemStatus = Literal["in_progress", "completed", "incomplete"]
+ItemStatus = Literal["in_progress", "completed", "incomplete", "failed"]
 Reason = Literal["max_output_tokens", "content_filter"]
 
 ERROR_CODES = {429: "rate_limit_exceeded"}
@@ -89,7 +90,55 @@ class CustomToolCall(msgspec.Struct, tag_field="type", tag="custom_tool_call"):
     namespace: str | msgspec.UnsetType = msgspec.UNSET
 
 
-OutputItem = Message | ReasoningItem | FunctionCall | CustomToolCall
+class McpCall(msgspec.Struct, tag_field="type", tag="mcp_call"):
+    """A call of a tool of an MCP server, carried out here."""
+
+    id: str
+    name: str
+    server_label: str
+    arguments: str = ""
+    output: str | None = None
+    error: dict[str, Any] | None = None
+    approval_request_id: str | None = None
+    status: ItemStatus = "in_progress"
+
+
+class McpListTools(msgspec.Struct, tag_field="type", tag="mcp_list_tools"):
+    """The tools that an MCP server has."""
+
+    id: str
+    server_label: str
+    tools: list[ListedTool] = []
+    error: str | None = None
+
+
+class McpApprovalRequest(msgspec.Struct, tag_field="type", tag="mcp_approval_request"):
+    """A call that is carried out if the client allows it."""
+
+    id: str
+    name: str
+    server_label: str
+    arguments: str = ""
+
+
+class WebSearchCall(msgspec.Struct, tag_field="type", tag="web_search_call"):
+    """A search of the web, or a page that was opened, carried out here."""
+
+    id: str
+    action: dict[str, Any]
+    status: ItemStatus = "in_progress"
+
+
+OutputItem = (
+    Message
+    | ReasoningItem
+    | FunctionCall
+    | CustomToolCall
+    | McpCall
+    | McpListTools
+    | McpApprovalRequest
+    | WebSearchCall
+)
 
 
 class _InputDetails(msgspec.Struct):

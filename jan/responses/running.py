@@ -5,12 +5,13 @@ stored here, so it serves streams, whole answers and work in the background alik
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 
 from jan.errors import ContextLengthExceeded, JanError
 from jan.inference.chat import Chat, Headers
 from jan.inference.chunks import Chunk
 from jan.responses import truncation
+from jan.responses.loop import Loop, Tools
 from jan.responses.machine import Machine
 from jan.responses.schemas import Create
 from jan.responses.translation import Prompt
@@ -30,12 +31,23 @@ PARAMS = {
 class Run:
     """Makes the response of one machine, once."""
 
-    def __init__(self, chat: Chat, create: Create, prompt: Prompt, machine: Machine) -> None:
+    def __init__(
+        self,
+        chat: Chat,
+        create: Create,
+        prompt: Prompt,
+        machine: Machine,
+        tools: Tools | None = None,
+    ) -> None:
+        """`tools` carry out what the request leaves to Jan."""
         self.machine = machine
         self._chat = chat
         self._create = create
         self._prompt = prompt
         self._tries = 0
+        self._loop: Loop | None = None
+        if tools is not None and prompt.toolset.is_carried_out_here:
+            self._loop = Loop(machine, create, prompt, tools)
 
     async def stream(
         self, *, request_id: str, headers: Headers = ()
@@ -48,20 +60,51 @@ class Run:
         Raises:
             JanError: as `Chat.stream`. After the first events, end the response with `fail`.
         """
-        machine = self.machine
-        async with self._opened(request_id, headers) as batches:
-            yield machine.begin()
-            async for batch in batches:
-                if len(batch) == 1:
-                    made = machine.feed(batch[0])
-                else:
-                    made = [event for chunk in batch for event in machine.feed(chunk)]
-                if made:
+        machine, loop = self.machine, self._loop
+        if loop is None:
+            async with self._opened(request_id, headers) as batches:
+                yield machine.begin()
+                async for made in self._fed(batches):
                     yield made
+            yield machine.finish()
+            return
+        yield machine.begin()
+        async with aclosing(loop.begin()) as beginning:
+            async for made in beginning:
+                yield made
+        while True:
+            async with self._opened(request_id, headers) as batches:
+                async for made in self._fed(batches):
+                    yield made
+            if made := machine.end_round():
+                yield made
+            waits_for_client = machine.waits_for_client
+            is_asked_again = loop.is_asked_again
+            if is_asked_again:
+                async with aclosing(loop.carry_out()) as outcomes:
+                    async for made in outcomes:
+                        yield made
+            if waits_for_client or not is_asked_again:
+                break
         yield machine.finish()
+
+    async def _fed(self, batches: AsyncIterator[Sequence[Chunk]]) -> AsyncGenerator[list[bytes]]:
+        machine = self.machine
+        async for batch in batches:
+            if len(batch) == 1:
+                made = machine.feed(batch[0])
+            else:
+                made = [event for chunk in batch for event in machine.feed(chunk)]
+            if made:
+                yield made
 
     async def whole(self, *, request_id: str, headers: Headers = ()) -> None:
         """Make all of the response at once, without events. Raises as `stream`."""
+        if self._loop is not None:
+            async with aclosing(self.stream(request_id=request_id, headers=headers)) as events:
+                async for _ in events:
+                    pass
+            return
         while True:
             try:
                 answer = await self._chat.whole(

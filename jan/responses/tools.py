@@ -2,10 +2,12 @@
 
 Chat completions know functions only, so what else a client can carry out is made one: a custom tool
 is a function with one text, and what is in a namespace carries its name before its own. Tools that
-a server would carry out, and types that came later than this, are not told to the model; they
-are echoed, because coding agents send them to every server alike.
+only OpenAI carries out, and types that came later than this, are not told to the model; they are
+echoed, because coding agents send them to every server alike. Those that Jan carries out
+(`jan.responses.servers`) become functions too.
 """
 
+from collections.abc import Container
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -13,9 +15,15 @@ import msgspec
 
 from jan.chat import request
 from jan.errors import InvalidRequest, Unsupported
+from jan.responses import servers
+from jan.responses.servers import McpServer, WebSearch
 
 SEPARATOR = "__"
 """Between a namespace and a name. The characters of a function's name are few."""
+SEARCH = "web_search"
+"""The function by which the model searches the web."""
+OPEN_PAGE = "open_page"
+"""The function by which it reads a page."""
 CUSTOM_INPUT = "input"
 """The one parameter of the function that stands for a custom tool."""
 _CUSTOM_PARAMETERS = {
@@ -56,17 +64,22 @@ class _Choice(msgspec.Struct):
     type: str
     name: str | None = None
     namespace: str | None = None
+    server_label: str | None = None
     mode: Literal["auto", "required"] | None = None
     tools: list["_Choice"] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """What a client can carry out for the model."""
+    """What the model can call. The client carries it out, unless it is of `mcp` or `web_search`."""
 
-    kind: Literal["function", "custom"]
+    kind: Literal["function", "custom", "mcp", "web_search"]
     name: str
     namespace: str | None = None
+    server: str | None = None
+    """The label of the MCP server that has it."""
+    asks_before: bool = False
+    """Whether the client has to allow each call."""
 
 
 @dataclass(slots=True)
@@ -79,6 +92,44 @@ class Toolset:
     """By the name that the model knows."""
     choice: str | dict[str, Any] | None = None
     """As chat completions have it. None: nothing was said."""
+    mcp: list[McpServer] = field(default_factory=list[McpServer])
+    """Whose tools join these once they are known."""
+    web: WebSearch | None = None
+    said_choice: str | dict[str, Any] | None = None
+    """As the request has it, for when all tools are known."""
+
+    @property
+    def is_carried_out_here(self) -> bool:
+        """Whether any of them may be Jan's to carry out."""
+        return bool(self.mcp) or self.web is not None
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """The part of a chat completion's request that tells of them."""
+        if not self.chat:
+            return {}
+        return {"tools": self.chat} | ({} if self.choice is None else {"tool_choice": self.choice})
+
+    def add(self, tool: Tool, description: str | None, parameters: dict[str, Any]) -> str:
+        """Let a tool join them, under its own name if that is free. Returns the name."""
+        name, number = tool.name, 2
+        if name in self.named:
+            name = name_for_model(tool.name, tool.server)
+        free = name
+        while free in self.named:
+            free, number = f"{name}{SEPARATOR}{number}", number + 1
+        self.named[free] = tool
+        self.chat.append(_function(free, description, parameters, None))
+        return free
+
+    def settle(self) -> None:
+        """Choose, now that all tools are known.
+
+        Raises:
+            InvalidRequest: the choice is of none of them.
+        """
+        if self.said_choice is not None:
+            _choose(self, self.said_choice)
 
     def tool(self, name: str) -> Tool:
         """Find what the model has called. A name that it made up is a function's."""
@@ -100,20 +151,24 @@ def read(tools: list[dict[str, Any]] | None, choice: str | dict[str, Any] | None
     toolset = Toolset()
     for index, tool in enumerate(tools or []):
         _add(toolset, tool, f"tools[{index}]", None)
-    if choice is not None:
-        _choose(toolset, choice)
+    toolset.said_choice = choice
+    if not toolset.is_carried_out_here:
+        toolset.settle()
     return toolset
 
 
 def echoed(tool: dict[str, Any]) -> dict[str, Any]:
     """Write a tool as OpenAI gives it back: with the fields of a function that were left out."""
     if tool.get("type") != "function":
-        return tool
+        return servers.without_secrets(tool)
     return {"description": None, "parameters": None, "strict": True, **tool}
 
 
 def _add(toolset: Toolset, said: dict[str, Any], place: str, namespace: str | None) -> None:
     kind = said.get("type")
+    if kind == "mcp" or kind in servers.WEB_SEARCH:
+        _add_ours(toolset, said, place)
+        return
     known = _KINDS.get(kind) if isinstance(kind, str) else None
     if known is None:
         if not isinstance(kind, str):
@@ -137,6 +192,20 @@ def _add(toolset: Toolset, said: dict[str, Any], place: str, namespace: str | No
     else:
         toolset.named[name] = Tool("custom", tool.name, namespace)
         toolset.chat.append(_function(name, _described(tool), _CUSTOM_PARAMETERS, None))
+
+
+def _add_ours(toolset: Toolset, said: dict[str, Any], place: str) -> None:
+    """Take down what Jan carries out."""
+    if said["type"] != "mcp":
+        toolset.web = servers.read_web_search(said, place)
+        return
+    server = servers.read_mcp(said, place)
+    if any(server.server_label == other.server_label for other in toolset.mcp):
+        raise InvalidRequest(
+            f"There are two servers labelled `{server.server_label}`.",
+            param=f"{place}.server_label",
+        )
+    toolset.mcp.append(server)
 
 
 def _function(
@@ -179,30 +248,58 @@ def _choose(toolset: Toolset, said: str | dict[str, Any]) -> None:
     except msgspec.ValidationError as error:
         raise request.invalid(str(error), "tool_choice") from None
     if choice.type == "allowed_tools":
-        allowed = {
-            _find(toolset, tool)
-            for tool in choice.tools or []
-            if tool.type in {"function", "custom"}
-        }
-        toolset.chat = [tool for tool in toolset.chat if tool["function"]["name"] in allowed]
+        known = [tool for tool in choice.tools or [] if _kind(tool.type) is not None]
+        _allow(toolset, {name for tool in known for name in _find(toolset, tool)})
         _choose(toolset, choice.mode or "auto")
-    else:
-        name = _find(toolset, choice)
-        toolset.choice = {"type": "function", "function": {"name": name}}
+        return
+    names = _find(toolset, choice)
+    if len(names) == 1:
+        toolset.choice = {"type": "function", "function": {"name": names[0]}}
+    else:  # all of a server's: any of them
+        _allow(toolset, names)
+        toolset.choice = "required"
 
 
-def _find(toolset: Toolset, choice: _Choice) -> str:
-    """Find the name by which the model knows a chosen tool."""
-    if choice.type not in {"function", "custom"}:
+def _allow(toolset: Toolset, names: Container[str]) -> None:
+    toolset.chat = [tool for tool in toolset.chat if tool["function"]["name"] in names]
+
+
+def _kind(said: str) -> str | None:
+    """What a choice's type stands for. None: for what can't be called here."""
+    if said in servers.WEB_SEARCH:
+        return "web_search"
+    return said if said in {"function", "custom", "mcp"} else None
+
+
+def _find(toolset: Toolset, choice: _Choice) -> list[str]:
+    """Find the names by which the model knows a chosen tool, or a server's tools."""
+    kind = _kind(choice.type)
+    if kind is None:
         raise Unsupported(
             f"`tool_choice`: tools of type `{choice.type}` can't be forced here.",
             param="tool_choice.type",
         )
-    for name, tool in toolset.named.items():
-        if (tool.kind, tool.name) == (choice.type, choice.name) and (
-            choice.namespace in {None, tool.namespace}
-        ):
-            return name
-    raise InvalidRequest(
-        f"`tool_choice` names `{choice.name}`, which is not among the tools.", param="tool_choice"
-    )
+    found = [name for name, tool in toolset.named.items() if _is_chosen(tool, kind, choice)]
+    if kind == "web_search" and not found:
+        raise Unsupported(
+            "`tool_choice` is a search of the web, which is not set up here."
+            " Set `serper_api_key` or `searxng_url`.",
+            param="tool_choice",
+        )
+    if not found:
+        raise InvalidRequest(
+            f"`tool_choice` names `{choice.name or choice.server_label}`, which is not among the"
+            " tools.",
+            param="tool_choice",
+        )
+    return found
+
+
+def _is_chosen(tool: Tool, kind: str, choice: _Choice) -> bool:
+    if tool.kind != kind or choice.namespace not in {None, tool.namespace}:
+        return False
+    if kind == "web_search":
+        return tool.name == SEARCH
+    if kind == "mcp":
+        return tool.server == choice.server_label and choice.name in {None, tool.name}
+    return tool.name == choice.name

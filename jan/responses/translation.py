@@ -1,15 +1,16 @@
 """From what is asked to the chat completion that answers it."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-from jan.conversations.items import Item
+from jan.conversations.items import Item, McpApprovalRequest
 from jan.errors import InvalidRequest
-from jan.responses import messages, tools
+from jan.responses import approvals, messages, tools
 from jan.responses.messages import ChatMessage
 from jan.responses.reading import Asked
 from jan.responses.schemas import Count, Create, JsonObject, JsonSchema, Reading
+from jan.responses.servers import ListedTool
 from jan.responses.tools import Toolset
 
 
@@ -20,6 +21,12 @@ class Prompt:
     body: dict[str, Any]
     """Of the request to the model server, messages included."""
     toolset: Toolset
+    allowed: Sequence[McpApprovalRequest] = ()
+    """Calls of tools that the client has now allowed."""
+    listed: Mapping[str, Sequence[ListedTool]] = field(
+        default_factory=dict[str, Sequence[ListedTool]]
+    )
+    """What MCP servers have told before, by label."""
 
     @property
     def messages(self) -> list[ChatMessage]:
@@ -36,10 +43,14 @@ def prompt(asked: Asked, history: Sequence[Item] = ()) -> Prompt:
     """
     create = asked.create
     toolset = tools.read(create.tools, create.tool_choice)
+    allowed, listed = (), {}
+    if toolset.mcp:
+        allowed = approvals.allowed(history, asked.input)
+        listed = approvals.listed(history, asked.input)
     body = asked.extras | {"model": create.model}
     body |= _sampling(create)
     body |= _read(create, toolset, history, asked.input)
-    return Prompt(body, toolset)
+    return Prompt(body, toolset, allowed, listed)
 
 
 def counted(asked: Count, given: Sequence[Item], history: Sequence[Item] = ()) -> dict[str, Any]:
@@ -57,12 +68,9 @@ def _read(
     if not said:
         raise InvalidRequest("You must provide the parameter `input`.", param="input")
     body: dict[str, Any] = {"messages": said}
-    if toolset.chat:
-        body["tools"] = toolset.chat
-        if toolset.choice is not None:
-            body["tool_choice"] = toolset.choice
-        if asked.parallel_tool_calls is not None:
-            body["parallel_tool_calls"] = asked.parallel_tool_calls
+    body |= toolset.body
+    if asked.parallel_tool_calls is not None and (toolset.chat or toolset.is_carried_out_here):
+        body["parallel_tool_calls"] = asked.parallel_tool_calls
     if asked.reasoning is not None and asked.reasoning.effort is not None:
         body["reasoning_effort"] = asked.reasoning.effort
     if asked.text is not None:

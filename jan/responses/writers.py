@@ -1,17 +1,20 @@
 """One item of output while it is being made: its events, and at the end the item itself."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
 from jan import ids
 from jan.inference.chunks import Logprob
-from jan.responses import events, tools
+from jan.responses import citations, events, tools
 from jan.responses.events import Tape
 from jan.responses.response import (
     CustomToolCall,
     FunctionCall,
     ItemStatus,
+    McpApprovalRequest,
+    McpListTools,
     Message,
     OutputItem,
     OutputText,
@@ -35,7 +38,8 @@ class Writer:
     def close(self, status: ItemStatus) -> None:
         """End the item."""
         self._finish(status)
-        self.item.status = status
+        if not isinstance(self.item, McpListTools | McpApprovalRequest):  # they have none
+            self.item.status = status
         self._tape.write(events.ITEM_DONE, {"output_index": self._index, "item": self.item})
 
     def _finish(self, status: ItemStatus) -> None:
@@ -48,8 +52,10 @@ class MessageWriter(Writer):
 
     item: Message
 
-    def __init__(self, tape: Tape, index: int) -> None:
+    def __init__(self, tape: Tape, index: int, sources: Mapping[str, str]) -> None:
+        """`sources` are titles of pages that the model was told of, by their URLs."""
         super().__init__(tape, index, Message(ids.new("msg"), content=[]))
+        self._sources = sources
         self._part: OutputText | Refusal | None = None
         self._place: dict[str, Any] = {}
         self._before = b""
@@ -92,11 +98,19 @@ class MessageWriter(Writer):
             part.text = text
             part.logprobs = [_in_item(token) for token in self._logprobs]
             said = {"text": text, "logprobs": [_in_event(token) for token in self._logprobs]}
+            self._cite(part)
             self._tape.write(events.TEXT_DONE, self._place | said)
         else:
             part.refusal = text
             self._tape.write(events.REFUSAL_DONE, self._place | {"refusal": text})
         self._tape.write(events.PART_DONE, self._place | {"part": part})
+
+    def _cite(self, part: OutputText) -> None:
+        """Say where the text names pages that were found for it."""
+        part.annotations = citations.found(part.text, self._sources)
+        for index, annotation in enumerate(part.annotations):
+            said = {"annotation_index": index, "annotation": annotation}
+            self._tape.write(events.ANNOTATION_ADDED, self._place | said)
 
     def _finish(self, status: ItemStatus) -> None:  # noqa: ARG002
         self._close_part()
@@ -190,7 +204,7 @@ class CustomToolCallWriter(Writer):
 CallWriter = FunctionCallWriter | CustomToolCallWriter
 
 
-def begin_call(tape: Tape, index: int, call_id: str, tool: Tool) -> CallWriter:
+def begin_client_call(tape: Tape, index: int, call_id: str, tool: Tool) -> CallWriter:
     """Begin the item that a call of this tool is."""
     writer = FunctionCallWriter if tool.kind == "function" else CustomToolCallWriter
     return writer(tape, index, call_id, tool)

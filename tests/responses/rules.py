@@ -31,8 +31,11 @@ PIECES = {
         "arguments",
     ),
     "response.custom_tool_call_input.delta": ("response.custom_tool_call_input.done", "input"),
+    "response.mcp_call_arguments.delta": ("response.mcp_call_arguments.done", "arguments"),
 }
 DONE = dict(PIECES.values())
+LAST_STATUSES = {"completed", "incomplete", "failed"}
+WITHOUT_STATUS = {"mcp_list_tools", "mcp_approval_request"}
 PART_ADDED = {"response.content_part.added", "response.reasoning_summary_part.added"}
 PART_DONE = {"response.content_part.done", "response.reasoning_summary_part.done"}
 
@@ -103,7 +106,8 @@ class _Reader:
         assert not item.is_done, "nothing follows an item's end"
         if kind == "response.output_item.done":
             assert event["item"]["id"] == item.id
-            assert event["item"].get("status") in {"completed", "incomplete"}
+            has_status = event["item"]["type"] not in WITHOUT_STATUS
+            assert (event["item"].get("status") in LAST_STATUSES) == has_status
             assert not item.part_is_open
             assert item.has_told_text
             item.is_done = True
