@@ -37,6 +37,7 @@ def create_app(parts: Parts) -> Front:
         Seal(parts.key_secret),
         parts.leases,
         parts.news,
+        carriers=parts.carriers,
         max_body_bytes=relay.max_body_bytes,
     )
     site = Site(parts.public_url, parts.names, origins.allows)

@@ -16,6 +16,7 @@ from jan.auth import jobs as auth
 from jan.auth import reset
 from jan.auth.codes import Codes
 from jan.db import dsn, engine
+from jan.gateway.carriers import opened
 from jan.gateway.model_server import ModelServer
 from jan.invites import jobs as invites
 from jan.jobs import housekeeping, worker
@@ -36,6 +37,7 @@ from jan.tools import jobs as tools
 from jan.tools.servers import Servers
 from jan.usage import metering
 from jan.usage.recorder import UsageRecorder
+from jan.usage.tool_calls import ToolCallRecorder
 
 log = structlog.get_logger("jan.jobs")
 
@@ -98,21 +100,28 @@ async def run(loaded: Loaded) -> None:
     )
     guard = Guard.configured(settings)
     model_server = ModelServer.configured(settings, guard)
-    recorder, news = UsageRecorder(), News()
+    recorder, tool_calls, news = UsageRecorder(), ToolCallRecorder(), News()
     leases = Leases(news)
-    making = Background(
-        model_server.chat,
-        Seal(secrets.api_key_secret),
-        leases,
-        metering.into(recorder),
-        timeout_s=settings.background_timeout_s,
-    )
-    async with guard, database, asyncio.TaskGroup() as group:
+    async with (
+        guard,
+        database,
+        opened(settings, secrets, guard, database, tool_calls.record) as carriers,
+        asyncio.TaskGroup() as group,
+    ):
+        making = Background(
+            model_server.chat,
+            Seal(secrets.api_key_secret),
+            leases,
+            metering.into(recorder),
+            carriers=carriers,
+            timeout_s=settings.background_timeout_s,
+        )
         beside = [
             group.create_task(part)
             for part in (
                 model_server.catalog.run(),
                 recorder.run(),
+                tool_calls.run(),
                 leases.run(),
                 news.run(database.dsn),
             )

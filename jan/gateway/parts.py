@@ -11,6 +11,7 @@ from jan.caller import Caller
 from jan.chat.relay import Relay
 from jan.inference.catalog import Catalog
 from jan.invites.means import Means as InviteMeans
+from jan.responses.carrying import Carriers
 from jan.responses.leases import Leases
 from jan.responses.news import News
 from jan.settings import Settings
@@ -68,5 +69,7 @@ class Parts:
     """Host names by which MCP clients may call it, as `jan.mcp.site.names` tells them."""
     trusted_proxies: tuple[Network, ...] = ()
     """Proxies that are believed what they say of clients."""
+    carriers: Carriers | None = None
+    """Of what models call. None: nothing is carried out."""
     toolbox: Toolbox | None = None
     """What tools there are. None: there are none, and nobody may call others."""

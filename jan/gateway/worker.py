@@ -20,10 +20,10 @@ from jan.errors import Unavailable
 from jan.gateway import server
 from jan.gateway.app import create_app
 from jan.gateway.background import do_jobs
+from jan.gateway.carriers import opened
 from jan.gateway.model_server import ModelServer
 from jan.gateway.parts import Parts
 from jan.invites.means import Means as InviteMeans
-from jan.limits.buckets import Buckets
 from jan.mcp import site
 from jan.net.guard import Guard
 from jan.responses.background import Background
@@ -31,9 +31,6 @@ from jan.responses.compaction import Seal
 from jan.responses.leases import Leases
 from jan.responses.news import News
 from jan.settings import Loaded
-from jan.tools import means as tools
-from jan.tools.local import Local
-from jan.tools.page import PageReader
 from jan.usage import metering
 from jan.usage.recorder import UsageRecorder
 from jan.usage.tool_calls import ToolCallRecorder
@@ -62,12 +59,11 @@ async def run(loaded: Loaded, listener: socket.socket) -> None:
     passwords = Passwords()
     means = Means.configured(settings, secrets, passwords=passwords)
     recorder, tool_calls = UsageRecorder(), ToolCallRecorder()
-    local = Local(PageReader(guard))
     async with (
         guard,
         database,
         means.oidc,
-        tools.opened(settings, local, Buckets(database), tool_calls.record) as toolbox,
+        opened(settings, secrets, guard, database, tool_calls.record) as carriers,
         asyncio.TaskGroup() as background,
     ):
         credentials = CredentialCache(
@@ -88,6 +84,7 @@ async def run(loaded: Loaded, listener: socket.socket) -> None:
                 Seal(secrets.api_key_secret),
                 leases,
                 record,
+                carriers=carriers,
                 timeout_s=settings.background_timeout_s,
             )
             jobs.append(background.create_task(do_jobs(settings, secrets, database, making)))
@@ -115,7 +112,8 @@ async def run(loaded: Loaded, listener: socket.socket) -> None:
                 public_url=settings.public_url,
                 names=site.names(settings),
                 trusted_proxies=settings.trusted_proxies,
-                toolbox=toolbox,
+                carriers=carriers,
+                toolbox=carriers.toolbox,
             )
         )
         log.info("listening", port=listener.getsockname()[1])

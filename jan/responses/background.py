@@ -21,6 +21,7 @@ from jan.inference.chat import Chat
 from jan.jobs import queue
 from jan.jobs.queue import Job, Retry
 from jan.responses import log, news, reading, response, store
+from jan.responses.carrying import Carriers
 from jan.responses.compaction import Seal
 from jan.responses.leases import LeaseLost, Leases
 from jan.responses.log import Batch
@@ -61,20 +62,25 @@ async def enqueue(connection: Any, response_id: str) -> None:
 class Background:
     """Makes responses, one a job."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - as many as it has neighbours
         self,
         chat: Chat,
         seal: Seal,
         leases: Leases,
         record: Callable[[Exchange], None],
         *,
+        carriers: Carriers | None = None,
         timeout_s: float,
     ) -> None:
-        """`record` takes each request to the model server into the usage table."""
+        """`record` takes each request to the model server into the usage table.
+
+        Without `carriers` no tools are carried out.
+        """
         self.chat = chat
         self.seal = seal
         self.leases = leases
         self.record = record
+        self.carriers = carriers
         self.timeout_s = timeout_s
 
     def job(self) -> Job:
@@ -93,7 +99,14 @@ class Background:
         if claim.attempt > MAX_ATTEMPTS or (claim.is_stream and claim.remains.has_output):
             await _fail(claim, INTERRUPTED)
             return
-        making = Making(self.chat, self.seal, self.record, claim, timeout_s=self.timeout_s)
+        making = Making(
+            self.chat,
+            self.seal,
+            self.record,
+            claim,
+            carriers=self.carriers,
+            timeout_s=self.timeout_s,
+        )
         try:
             async with self.leases.hold(claim.id, claim.attempt) as lease:
                 await making.run(lease)

@@ -23,6 +23,7 @@ from jan.inference.chat import Chat
 from jan.inference.upstream import Refused
 from jan.permissions import Scope
 from jan.responses import answering, beginning, log, news, response, store, tools, translation
+from jan.responses.carrying import Carriers
 from jan.responses.compaction import Seal
 from jan.responses.leases import Lease
 from jan.responses.log import Log
@@ -81,19 +82,21 @@ class Claim:
 class Making:
     """One attempt."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - as many as it has neighbours
         self,
         chat: Chat,
         seal: Seal,
         record: Callable[[Exchange], None],
         claim: Claim,
         *,
+        carriers: Carriers | None,
         timeout_s: float,
     ) -> None:
         self._chat = chat
         self._seal = seal
         self._record = record
         self._claim = claim
+        self._carriers = carriers
         self._timeout_s = timeout_s
         self._begun = response.encode(claim.begun)
         self._log = Log(claim.id, claim.attempt, claim.remains.next_number)
@@ -180,7 +183,8 @@ class Making:
         exchange.status, exchange.error_code = LEFT, "cancelled"
         try:
             self._chat.model(create.model, caller.allowed_models)
-            run = Run(self._chat, create, prompt, machine)
+            carrying = self._carriers and self._carriers.of(caller, claim.id)
+            run = Run(self._chat, create, prompt, machine, carrying)
             async with aclosing(run.stream(request_id=claim.id)) as batches:
                 async for made in batches:
                     self._log.add(made)

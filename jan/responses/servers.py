@@ -3,6 +3,7 @@
 What an MCP server has is known only when it has been asked, so its tools join the others later.
 """
 
+from collections.abc import Sequence
 from typing import Any, Literal, TypeVar
 
 import msgspec
@@ -132,6 +133,21 @@ def read_mcp(said: dict[str, Any], place: str) -> McpServer:
 def read_web_search(said: dict[str, Any], place: str) -> WebSearch:
     """Read a tool of type `web_search`. Raises InvalidRequest as `read_mcp`."""
     return _read(said, WebSearch, place)
+
+
+def refuse_secrets(tools: Sequence[dict[str, Any]]) -> None:
+    """Refuse credentials in what is kept until somebody makes the response.
+
+    Raises:
+        Unsupported: there are some; `param` names the tool.
+    """
+    for index, tool in enumerate(tools):
+        if tool.get("type") == "mcp" and any(tool.get(name) for name in SECRETS):
+            raise Unsupported(
+                f"`tools[{index}]`: a response in the background can't be given credentials of an"
+                " MCP server. Have the server registered, and name it by `connector_id`.",
+                param=f"tools[{index}]",
+            )
 
 
 def without_secrets(tool: dict[str, Any]) -> dict[str, Any]:

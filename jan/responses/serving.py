@@ -29,12 +29,14 @@ from jan.responses import (
     reading,
     response,
     running,
+    servers,
     store,
     summary,
     translation,
 )
 from jan.responses.answering import Answering
 from jan.responses.beginning import Read
+from jan.responses.carrying import Carriers
 from jan.responses.compaction import Seal
 from jan.responses.keeping import Forgetful, Stored
 from jan.responses.leases import Leases
@@ -72,11 +74,14 @@ class Responses:
         leases: Leases,
         news: News,
         *,
+        carriers: Carriers | None = None,
         max_body_bytes: int,
     ) -> None:
+        """Without `carriers` no tools are carried out here."""
         self._chat = chat
         self._leases = leases
         self._news = news
+        self._carriers = carriers
         self._seal = seal
         self._passages = passages
         self._max_body_bytes = max_body_bytes
@@ -99,11 +104,12 @@ class Responses:
             return
         exchange.model = self._chat.model(asked.create.model, caller.allowed_models).id
         begun = await beginning.begin(caller, asked, self._seal)
-        run = Run(self._chat, asked.create, begun.prompt, begun.machine)
+        response_id = begun.machine.response.id
+        tools = self._carriers and self._carriers.of(caller, response_id)
+        run = Run(self._chat, asked.create, begun.prompt, begun.machine, tools)
         if not asked.create.is_stored:
             await Answering(run, Forgetful(), exchange, passage).answer(scope)
             return
-        response_id = begun.machine.response.id
         lost = Conflict(f"The response `{response_id}` was deleted or given up meanwhile.")
         with self._leases.renewing(
             response_id, store.FIRST_ATTEMPT, lambda: passage.cut(lost)
@@ -115,6 +121,7 @@ class Responses:
         self, caller: Caller, asked: Asked, exchange: telemetry.Exchange, passage: Passage
     ) -> None:
         """Have a response made in the background, and follow its events if that is asked for."""
+        servers.refuse_secrets(asked.create.tools or ())
         with suppress(ModelLoading):  # it waits for the model server too
             self._chat.model(asked.create.model, caller.allowed_models)
         exchange.model = asked.create.model

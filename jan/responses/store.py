@@ -20,7 +20,7 @@ from jan.conversations.items import Item
 from jan.db import paging, scope
 from jan.errors import InvalidRequest, NotFound
 from jan.pages import Page, Wanted
-from jan.responses import news, response
+from jan.responses import news, response, servers
 from jan.responses.reading import Asked
 from jan.responses.response import Response
 
@@ -132,6 +132,8 @@ async def insert(  # noqa: PLR0913 - as many as a row has sources
     project_id, owner_id = caller.require_place()
     create = asked.create
     parameters = {name: value for name, value in asked.parameters.items() if name != "input"}
+    if create.tools:
+        parameters["tools"] = [servers.without_secrets(tool) for tool in create.tools]
     try:
         await connection.execute(
             INSERT,

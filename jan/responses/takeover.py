@@ -27,7 +27,9 @@ PARTS = {
 CALLS = {
     "function_call": ("arguments", events.ARGUMENTS_DONE),
     "custom_tool_call": ("input", events.CUSTOM_INPUT_DONE),
+    "mcp_call": ("arguments", events.MCP_ARGUMENTS_DONE),
 }
+WITHOUT_STATUS = frozenset({"mcp_list_tools", "mcp_approval_request"})
 
 Event = dict[str, Any]
 
@@ -65,11 +67,15 @@ class _Item:
                 self.is_told = False
             case "content_part.done" | "reasoning_summary_part.done":
                 self._keep(event["part"])
+            case "output_text.annotation.added" if self.part is not None:
+                self.part["annotations"].append(event["annotation"])
             case _ if "delta" in event:
                 self.pieces.append(event["delta"])
                 self.logprobs += event.get("logprobs") or ()
-            case _:
+            case kind if kind.endswith(".done"):
                 self.is_told = True
+            case _:
+                pass
 
     def close(self, tape: Tape) -> None:
         """End the item, as far as it is not."""
@@ -85,7 +91,9 @@ class _Item:
             if not self.is_told:
                 place = events.where(self.item["id"], self.index)
                 tape.write(done, place | {name: text})
-        self.item["status"], self.is_done = "incomplete", True
+        if kind not in WITHOUT_STATUS:
+            self.item["status"] = "incomplete"
+        self.is_done = True
         tape.write(events.ITEM_DONE, {"output_index": self.index, "item": self.item})
 
     def _close_part(self, tape: Tape, part: dict[str, Any], text: str) -> None:
