@@ -16,9 +16,9 @@ from jan.gateway.parts import Parts
 from jan.inference.chat import Chat
 from jan.invites import routes as invites
 from jan.mcp import routes as mcp_routes
-from jan.mcp import server
+from jan.mcp import server, shelves
 from jan.mcp.serving import Serving
-from jan.mcp.shelves import Models
+from jan.mcp.shelves import Conversations, Instructions, Models
 from jan.mcp.site import Site
 from jan.models import routes as models
 from jan.responses import routes as responses
@@ -42,7 +42,11 @@ def create_app(parts: Parts) -> Front:
     )
     site = Site(parts.public_url, parts.names, origins.allows)
     mcp = Serving(
-        server.make(parts.toolbox, [Models(parts.catalog)], None),
+        server.make(
+            parts.toolbox,
+            [Models(parts.catalog), Conversations(), shelves.Responses()],
+            Instructions(),
+        ),
         passages,
         max_body_bytes=relay.max_body_bytes,
     )

@@ -7,6 +7,7 @@ import anyio
 import pytest
 from mcp.shared.exceptions import MCPError
 
+from jan.db.engine import Database
 from tests.fakes import MODEL, FakeUpstream
 from tests.gateways import DEADLINE_S, KEY, Gateway, running_gateway, until
 from tests.mcp.peers import MODES, Echo, connected
@@ -87,7 +88,7 @@ async def test_an_unknown_tool_is_an_error(gateway: Gateway, mode: str) -> None:
 
 
 @pytest.mark.parametrize("mode", MODES)
-async def test_models_are_resources(gateway: Gateway, mode: str) -> None:
+async def test_models_are_resources(gateway: Gateway, database: Database, mode: str) -> None:
     async with connected(f"{gateway.url}/v1/mcp", mode=mode) as client:
         resources = (await client.list_resources()).resources
         templates = (await client.list_resource_templates()).resource_templates
