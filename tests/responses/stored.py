@@ -76,13 +76,13 @@ class Served:
 
 
 @asynccontextmanager
-async def serving(upstream: FakeUpstream) -> AsyncGenerator[Served]:
-    """Serve them, on the open database."""
+async def serving(upstream: FakeUpstream, **parts: Any) -> AsyncGenerator[Served]:
+    """Serve them, on the open database. `parts` are the gateway's."""
     keys = Keys(
         ann=caller_of(await new_person("ann")),
         bob=caller_of(await new_person("bob")),
     )
-    async with running_gateway(upstream.url, credentials=keys) as gateway:
+    async with running_gateway(upstream.url, credentials=keys, **parts) as gateway:
         await until(lambda: gateway.catalog.health.ok)
         async with gateway.client("ann") as client, gateway.client("bob") as stranger:
             yield Served(gateway, upstream, keys, client, stranger)

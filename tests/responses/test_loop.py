@@ -83,7 +83,7 @@ class FakeTools:
 @pytest.fixture
 async def chat(upstream: FakeUpstream) -> AsyncIterator[Chat]:
     client = Client(upstream.url, connect_timeout_s=2)
-    model_server = Upstream(client, api_key=None)
+    model_server = Upstream(client, api_key=None, images=None)
     yield Chat(model_server, Catalog(model_server))
     client.close()
 

@@ -7,11 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jan.responses import response
+from jan.responses.server_calls import Outcome, Source
 from jan.responses.takeover import Remains
+from jan.responses.tools import Tool
 from tests.responses import rules
 from tests.responses.chats import as_chunk, call, delta, end, machine
 from tests.responses.test_machine_properties import PIECES, Piece, expected, texts, written
 
+TOOLS = [{"type": "mcp", "server_label": "sums", "server_url": "http://sums.example/mcp"}]
 TOKEN = {"token": "é", "logprob": -0.5, "bytes": [195, 169], "top_logprobs": []}
 
 
@@ -111,4 +114,40 @@ def test_what_has_all_come_needs_no_closing() -> None:
     remains = Remains(told(delta(content="Hello"), end()))
 
     assert remains.cut(begun()) == []
+    assert isinstance(remains.output[0], response.Message)
     assert remains.output[0].status == "completed"
+
+
+def told_with_tools() -> list[bytes]:
+    """Tell a response in which Jan carries out calls, event by event."""
+    made = machine(tools=TOOLS)
+    made._toolset.add(Tool("mcp", "add", server="sums"), None, {"type": "object"})
+    made._toolset.add(Tool("mcp", "drop", server="sums", asks_before=True), None, {})
+    made._toolset.add(Tool("web_search", "web_search"), None, {})
+    stored = made.queue() + made.begin()
+    listing, began = made.begin_listing("sums")
+    stored += began + made.end_listing(listing, [], None)
+    for said in (call(0, '{"a":', "add"), call(0, "1}"), call(1, '{"query":"x"}', "web_search")):
+        stored += made.feed(as_chunk(said))
+    stored += made.feed(as_chunk(end("tool_calls")))
+    page = Source("https://a.example/", "A")
+    for waiting in made.pending:
+        stored += made.carried_out(waiting, Outcome("42", sources=[page]))
+    made.ask_again()
+    for said in (delta(content=f"See {page.url}!"), call(0, "{}", "drop"), end("tool_calls")):
+        stored += made.feed(as_chunk(said))
+    return stored
+
+
+def test_calls_that_jan_carried_out_are_ended_by_the_rules_wherever_it_stopped() -> None:
+    stored = told_with_tools()
+    assert len(stored) > 25
+
+    answers = [
+        failed(b"".join(stored[:number]), tools=TOOLS) for number in range(2, len(stored) + 1)
+    ]
+
+    output = answers[-1]["output"]
+    statuses = [item.get("status") for item in output]
+    assert statuses == [None, "completed", "completed", "completed", None]
+    assert output[3]["content"][0]["annotations"][0]["url"] == "https://a.example/"
