@@ -52,8 +52,14 @@ def command(settings: Settings, engine: Engine, model: Model, scratch: Path) -> 
         **_address(settings),
         "--max-model-len": "auto",  # what the model can do, or as much of it as memory allows
         "--allowed-media-domains": NOWHERE,
+        # Without a parser vLLM refuses whoever leaves it to the model whether to call a tool. Most
+        # models write calls in this way; `engine_args` names another.
+        "--tool-call-parser": "hermes",
     }
-    flags = ["--disable-uvicorn-access-log", "--enable-prompt-tokens-details"]
+    flags = [
+        *("--disable-uvicorn-access-log", "--enable-prompt-tokens-details"),
+        "--enable-auto-tool-choice",
+    ]
     if engine.variant == "cpu":
         flags.append("--enforce-eager")  # compiling takes minutes, a compiler and Python's headers
         options["--kv-cache-memory-bytes"] = str(_kv_cache_bytes(model.size_bytes))
