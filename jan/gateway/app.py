@@ -16,9 +16,7 @@ from jan.gateway.parts import Parts
 from jan.inference.chat import Chat
 from jan.invites import routes as invites
 from jan.mcp import routes as mcp_routes
-from jan.mcp import server, shelves
-from jan.mcp.serving import Serving
-from jan.mcp.shelves import Conversations, Instructions, Models
+from jan.mcp.late import Late
 from jan.mcp.site import Site
 from jan.models import routes as models
 from jan.responses import routes as responses
@@ -41,15 +39,7 @@ def create_app(parts: Parts) -> Front:
         max_body_bytes=relay.max_body_bytes,
     )
     site = Site(parts.public_url, parts.names, origins.allows)
-    mcp = Serving(
-        server.make(
-            parts.toolbox,
-            [Models(parts.catalog), Conversations(), shelves.Responses()],
-            Instructions(),
-        ),
-        passages,
-        max_body_bytes=relay.max_body_bytes,
-    )
+    mcp = Late(parts.toolbox, parts.catalog, passages, max_body_bytes=relay.max_body_bytes)
     keyed = Router(
         "/",
         route_handlers=[

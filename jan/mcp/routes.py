@@ -7,7 +7,7 @@ from litestar import Request, Router, get
 from litestar.handlers import ASGIRouteHandler, asgi
 from litestar.types import ASGIApp, Middleware, Receive, Scope, Send
 
-from jan.mcp.serving import Serving
+from jan.mcp.late import Serving
 from jan.mcp.site import METADATA, Site
 
 PATHS = ("/v1/mcp", "/v1/conv/mcp")

@@ -18,7 +18,6 @@ from jan.responses.server_calls import Outcome, Source
 from jan.responses.servers import ListedTool, McpServer, WebSearch
 from jan.responses.tools import OPEN_PAGE, Tool
 from jan.tools import health, registered, servers, toolbox
-from jan.tools.mcp_client import connect
 from jan.tools.provider import Results
 from jan.tools.registered import Registered
 from jan.tools.servers import Servers
@@ -144,6 +143,8 @@ class Carrying:
         raise NotFound(f"No MCP server `{server.connector_id}` is registered here.")
 
     def _connected(self, server: McpServer, known: Registered | None = None) -> Any:
+        from jan.tools.mcp_client import connect  # noqa: PLC0415 - the SDK: 0.8 s to import
+
         if known is not None:
             url, headers = known.url, self._servers.headers(known)
         else:

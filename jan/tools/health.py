@@ -15,10 +15,9 @@ from jan.errors import JanError
 from jan.jobs.queue import Job, Schedule
 from jan.net.guard import Guard
 from jan.settings import Settings
-from jan.tools.listing import Listing
-from jan.tools.mcp_client import Limits, connect
 from jan.tools.registered import Registered
 from jan.tools.servers import SELECT, Servers
+from jan.tools.toolbox import Listing
 
 NAME = "mcp.check"
 SCHEDULE = Schedule("*/5 * * * *", NAME)
@@ -26,7 +25,8 @@ EVERY = timedelta(minutes=5)
 AT_ONCE = 4
 AT_MOST = 500
 """In one go; the longest unchecked ones first."""
-LIMITS = Limits(connect_timeout_s=10, list_timeout_s=10)
+TIMEOUT_S = 10.0
+"""For connecting, and for listing."""
 
 DUE = f"""
 {SELECT} WHERE s.is_enabled AND (s.last_checked_at IS NULL OR s.last_checked_at < $1)
@@ -72,12 +72,14 @@ async def ask(server: Registered, *, guard: Guard, means: Servers) -> Listing:
         ToolServerFailed, ToolTimedOut, UrlRefused: it can't be.
         Conflict: its credentials can't be read.
     """
+    from jan.tools.mcp_client import Limits, connect  # noqa: PLC0415 - the SDK: 0.8 s to import
+
     async with connect(
         guard,
         server.url,
         label=server.label,
         headers=means.headers(server),
-        limits=LIMITS,
+        limits=Limits(connect_timeout_s=TIMEOUT_S, list_timeout_s=TIMEOUT_S),
     ) as remote:
         return await remote.listing()
 

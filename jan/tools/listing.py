@@ -6,14 +6,13 @@ be used is left out, and told of; a server that lists without end is refused.
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 
 import mcp_types as types
 import msgspec
 
 from jan.errors import InvalidRequest, ToolServerFailed
 from jan.tools import arguments, remote_content
-from jan.tools.toolbox import Annotations, Call, Tool
+from jan.tools.toolbox import Annotations, Call, Listing, Tool
 
 MAX_TOOLS = 128
 """OpenAI's limit for all tools of one request."""
@@ -24,15 +23,6 @@ MAX_SCHEMAS_BYTES = 256 * 1024
 
 NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
 """What model servers take as a function's name; the dot only with a prefix that replaces it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Listing:
-    """What a server offers."""
-
-    tools: list[Tool]
-    left_out: list[str] = field(default_factory=list[str])
-    """Why others are not among them, in words."""
 
 
 class Collector:

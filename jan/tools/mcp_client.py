@@ -27,9 +27,9 @@ from jan.caller import Caller
 from jan.errors import JanError, ToolServerFailed, ToolTimedOut, UrlNotFetched, UrlRefused
 from jan.net.guard import Guard
 from jan.tools import remote_content
-from jan.tools.listing import Collector, Listing
+from jan.tools.listing import Collector
 from jan.tools.provider import Json
-from jan.tools.toolbox import Result
+from jan.tools.toolbox import Listing, Result
 
 T = TypeVar("T")
 

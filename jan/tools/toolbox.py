@@ -80,6 +80,15 @@ class Tool:
     """None: as every tool."""
 
 
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What a remote server offers."""
+
+    tools: list[Tool]
+    left_out: list[str] = field(default_factory=list[str])
+    """Why others are not among them, in words."""
+
+
 class Toolbox:
     """Jan's own tools, and how any tool is called."""
 
