@@ -29,6 +29,8 @@ class Asked(Routing, kw_only=True):
     store_reasoning: bool | None = None
     history: Literal["stored", "sent"] | None = None
     """Who knows what was said before: the conversation, or the messages themselves."""
+    tools: msgspec.Raw = msgspec.Raw(b"null")
+    """As they were sent."""
 
     @property
     def is_stored(self) -> bool:

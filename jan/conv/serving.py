@@ -1,16 +1,15 @@
 """Answers chats that know their conversation: what the data plane does, and what they remember.
 
 The model server's answer is relayed as it comes, byte for byte. A stream has one event more, its
-first, and its last is held back until what was said is kept; so is a whole answer.
+first, and its last is held back until what was said is kept; so is a whole answer. Chats in which
+Jan carries out tools are answered by `jan.conv.aided`.
 """
 
-import asyncio
 import json
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from typing import Any
 
 import msgspec
-import structlog
 
 from jan import sse, telemetry
 from jan.caller import Caller
@@ -18,15 +17,22 @@ from jan.chat import reading, request
 from jan.chat.dialect import CHAT, OPENAI
 from jan.chat.passage import Passage, Send
 from jan.chat.relay import Relay, Relayed
-from jan.chat.request import ClientGone, Receive
+from jan.chat.request import Receive
 from jan.conv import asking, turn
+from jan.conv import tools as conv_tools
+from jan.conv.aided import Aided
 from jan.conv.answer import Answer, End
 from jan.conv.asking import Asked
+from jan.conv.keeping import Keeper
+from jan.conv.tools import Aid
 from jan.conv.turn import Turn
-from jan.errors import Draining, JanError, NotFound, UpstreamError
+from jan.conversations.items import Item
+from jan.errors import JanError, Unsupported, UpstreamError
+from jan.inference.chat import Chat
 from jan.inference.connection import Connection
 from jan.inference.upstream import UNREADABLE
 from jan.permissions import Scope as Permission
+from jan.responses.loop import Tools
 
 Scope = MutableMapping[str, Any]
 
@@ -35,15 +41,17 @@ FIRST = {"object": "chat.completion.metadata"}
 NO_CHOICES: dict[str, Any] = {"choices": []}
 """The first event is no chunk, but is read as one by OpenAI's SDKs, which want these."""
 
-log = structlog.get_logger("jan.conv")
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 class Talks:
     """What every chat that knows its conversation needs."""
 
-    def __init__(self, relay: Relay) -> None:
+    def __init__(self, relay: Relay, tools: Callable[[Caller], Tools] | None = None) -> None:
+        """`tools` makes what carries tools out for a caller. None: nobody does."""
         self._relay = relay
+        self._tools = tools
+        self._chat = Chat(relay.upstream, relay.catalog)
 
     async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a POST to `PATH`.
@@ -67,12 +75,27 @@ class Talks:
         exchange.model = relay.catalog.find(asked.model, caller.allowed_models).id
         asking_usage = request.ask_for_usage(body, asked) if exchange.is_stream else None
         members = asking.for_model(asking_usage or body)
+        aid = self._aid(caller, body) if conv_tools.has_ours(asked) else None
         begun, messages = await turn.begin(caller, asked, exchange.model)
         if messages is not None:
             members["messages"] = messages
         passage = Passage(relay.passages, exchange, receive, send)
-        talk = _Talk(relay, exchange, passage, asked, begun, hides_usage=asking_usage is not None)
-        await talk.run(scope, msgspec.json.encode(members))
+        if aid is None:
+            talk = _Talk(
+                relay, exchange, passage, asked, begun, hides_usage=asking_usage is not None
+            )
+            await talk.run(scope, msgspec.json.encode(members))
+            return
+        run = aid.run(self._chat, members, messages or asked.messages)
+        first = _first(begun, asked)
+        await Aided(
+            run, asked, begun, exchange, passage, first=first, tells_usage=asking_usage is None
+        ).run(scope)
+
+    def _aid(self, caller: Caller, body: bytes) -> Aid:
+        if self._tools is None:
+            raise Unsupported("`tools`: no tools are carried out here.", param="tools")
+        return conv_tools.read(body, self._tools(caller))
 
 
 class _Listener(reading.StreamReader):
@@ -106,7 +129,7 @@ class _Talk(Relayed):
         self._asked = asked
         self._turn = begun
         self._answer = Answer()
-        self._keeping: asyncio.Task[None] | None = None
+        self._keeper = Keeper(begun, self._items, exchange, passage)
         if asked.is_stored:
             reader = _Listener(self._answer, hides_usage=hides_usage)
         else:
@@ -117,15 +140,14 @@ class _Talk(Relayed):
 
     async def _begin(self, answer: Connection) -> None:
         await super()._begin(answer)
-        first = FIRST | msgspec.to_builtins(self._turn.told(self._asked)) | NO_CHOICES
-        await self._passage.push(sse.event(msgspec.json.encode(first)))
+        await self._passage.push(_first(self._turn, self._asked))
 
     async def _keep_and_push(self, events: bytes) -> None:
         """Send events; what ends the stream only when what was said is kept."""
         if self._reader.is_complete:
             try:
                 has_failed = self._reader.failure_status is not None
-                await self._keep("failed" if has_failed else "completed")
+                await self._keeper.keep("failed" if has_failed else "completed")
             except BaseException:
                 self._reader.is_complete = False  # the client has not seen the end, and will not
                 raise
@@ -136,46 +158,25 @@ class _Talk(Relayed):
             self._answer.read(body)
         told = _with_metadata(body, self._turn, self._asked)
         if self._asked.is_stored:
-            await self._keep("completed")
+            await self._keeper.keep("completed")
         await super()._deliver(status, content_type, told)
 
     async def _fail(self, error: JanError) -> None:
         if self._asked.is_stored:
-            await self._settle(error)
+            await self._keeper.settle(error)
         await super()._fail(error)
 
-    async def _settle(self, error: JanError) -> None:
-        """Keep what has come of an answer that will not be told to its end."""
-        is_gone = isinstance(error, ClientGone)
-        try:
-            if is_gone or self._passage.has_begun:
-                is_cut = is_gone or isinstance(error, Draining)
-                await self._keep("incomplete" if is_cut else "failed")
-            elif self._keeping is None:
-                await self._turn.take_back()
-        except JanError as trouble:
-            log.warning(
-                "a turn could not be kept",
-                request_id=self._exchange.request_id,
-                conversation=self._turn.conversation_id,
-                **telemetry.brief(trouble),
-            )
-
-    async def _keep(self, end: End) -> None:
-        """Add what was said to the conversation: once, and to its end, whoever leaves meanwhile."""
-        if self._keeping is None:
-            self._keeping = asyncio.create_task(self._add(end))
-        await asyncio.shield(self._keeping)
-
-    async def _add(self, end: End) -> None:
+    def _items(self, end: End) -> list[Item]:
         assert self._turn.answer_id is not None
-        said = self._answer.items(
+        return self._answer.items(
             end, self._turn.answer_id, has_reasoning=bool(self._asked.store_reasoning)
         )
-        try:
-            await self._turn.keep(said)
-        except NotFound:
-            log.info("a conversation was deleted meanwhile", request_id=self._exchange.request_id)
+
+
+def _first(begun: Turn, asked: Asked) -> bytes:
+    """Write the event that a stream begins with."""
+    first = FIRST | msgspec.to_builtins(begun.told(asked)) | NO_CHOICES
+    return sse.event(msgspec.json.encode(first))
 
 
 def _with_metadata(body: bytes, begun: Turn, asked: Asked) -> bytes:

@@ -50,7 +50,7 @@ def create_app(parts: Parts) -> Front:
             *administration.routers(
                 parts.settings, parts.key_secret, parts.passwords, parts.invites
             ),
-            conv.chat_handler(Talks(relay)),
+            conv.chat_handler(Talks(relay, parts.carriers and parts.carriers.of)),
             conv.workspace_router(),
             models.router(parts.catalog, "/v1/conv/models", "_for_conversations"),
             auth.router(parts.means),

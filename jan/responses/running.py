@@ -4,7 +4,7 @@ Whoever runs it decides what becomes of the events, and of an end before the end
 stored here, so it serves streams, whole answers and work in the background alike.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 
 from jan.errors import ContextLengthExceeded, JanError
@@ -31,19 +31,25 @@ PARAMS = {
 class Run:
     """Makes the response of one machine, once."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - as many as it has neighbours
         self,
         chat: Chat,
         create: Create,
         prompt: Prompt,
         machine: Machine,
         tools: Tools | None = None,
+        *,
+        params: Mapping[str, str] = PARAMS,
     ) -> None:
-        """`tools` carry out what the request leaves to Jan."""
+        """`tools` carry out what the request leaves to Jan.
+
+        `params` are what the client calls parameters that the model server finds fault with.
+        """
         self.machine = machine
         self._chat = chat
         self._create = create
         self._prompt = prompt
+        self._params = params
         self._tries = 0
         self._loop: Loop | None = None
         if tools is not None and prompt.toolset.is_carried_out_here:
@@ -140,7 +146,7 @@ class Run:
             or self._tries >= truncation.MAX_TRIES
         ):
             name = (error.param or "").partition("[")[0]  # whose places are not those of `input`
-            error.param = PARAMS.get(name, error.param)
+            error.param = self._params.get(name, error.param)
             raise error
         share = truncation.share_to_keep(error, self._create.max_output_tokens)
         messages = truncation.shortened(self._prompt.messages, share)
