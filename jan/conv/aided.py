@@ -145,7 +145,7 @@ def written(machine: Machine, end: End, message_id: str, *, has_reasoning: bool)
         if not is_left_out:
             if end == "failed" and item.get("status") == "incomplete":
                 item["status"] = end
-            made.append(_cleaned(item))
+            made.append(item)
     message = next((item for item in reversed(made) if item["type"] == "message"), None)
     if message is None:
         status = "incomplete" if machine.is_cut_off else end
@@ -155,14 +155,3 @@ def written(machine: Machine, end: End, message_id: str, *, has_reasoning: bool)
     if finish_reason is not None:
         message["finish_reason"] = finish_reason
     return [items.with_id(item) for item in made]
-
-
-def _cleaned(value: Any) -> Any:
-    """Replace what the database can't hold: servers may tell anything."""
-    if isinstance(value, str):
-        return value.replace("\x00", "\N{REPLACEMENT CHARACTER}")
-    if isinstance(value, list):
-        return [_cleaned(inner) for inner in value]
-    if isinstance(value, dict):
-        return {_cleaned(name): _cleaned(inner) for name, inner in value.items()}
-    return value

@@ -12,12 +12,15 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
+import msgspec
+
 from jan import clock
 from jan.errors import JanError
 from jan.responses.machine import Machine
 from jan.responses.schemas import Create
-from jan.responses.server_calls import Outcome, ServerCallWriter
+from jan.responses.server_calls import Outcome, ServerCallWriter, Source
 from jan.responses.servers import ListedTool, McpServer, WebSearch
+from jan.responses.storable import cleaned
 from jan.responses.tools import OPEN_PAGE, SEARCH, Tool
 from jan.responses.translation import Prompt
 
@@ -196,8 +199,9 @@ class Loop:
         except TimeoutError:
             return (), f"It did not answer within {self._bounds.call_s:g} s."
         except JanError as error:
-            return (), error.message
-        return [tool for tool in tools if server.allows(tool)], None
+            return (), cleaned(error.message)
+        allowed = [msgspec.to_builtins(tool) for tool in tools if server.allows(tool)]
+        return msgspec.convert(cleaned(allowed), list[ListedTool]), None
 
     async def _carried_out(self, call: ServerCallWriter) -> Outcome:
         if self._calls_left <= 0:
@@ -206,15 +210,18 @@ class Loop:
         left_s = self._ends_at_s - clock.monotonic_s()
         try:
             async with asyncio.timeout(max(min(self._bounds.call_s, left_s), 0)):
-                if call.tool.kind == "mcp":
-                    server = self._servers.get(call.tool.server or "")
-                    return await self._tools.call(call.tool, server, call.arguments)
-                web = self._prompt.toolset.web or WebSearch()
-                return await self._tools.search(web, call.tool, call.arguments)
+                return _kept(await self._carry_out(call))
         except TimeoutError:
             return _failed("It did not answer in time.")
         except JanError as error:
-            return _failed(error.message)
+            return _failed(cleaned(error.message))
+
+    async def _carry_out(self, call: ServerCallWriter) -> Outcome:
+        if call.tool.kind == "mcp":
+            server = self._servers.get(call.tool.server or "")
+            return await self._tools.call(call.tool, server, call.arguments)
+        web = self._prompt.toolset.web or WebSearch()
+        return await self._tools.search(web, call.tool, call.arguments)
 
     def _told(self, calls: Sequence[ServerCallWriter], words: str, thoughts: str) -> dict[str, Any]:
         """Write what the model has said, as it is told it again."""
@@ -235,6 +242,11 @@ class Loop:
             for call in calls
         ]
         return message
+
+
+def _kept(outcome: Outcome) -> Outcome:
+    sources = [Source(cleaned(page.url), cleaned(page.title)) for page in outcome.sources]
+    return Outcome(cleaned(outcome.text), cleaned(outcome.error), sources)
 
 
 def _failed(words: str) -> Outcome:

@@ -21,6 +21,7 @@ from jan.responses.response import (
     WebSearchCall,
 )
 from jan.responses.servers import ListedTool
+from jan.responses.storable import cleaned
 from jan.responses.tools import OPEN_PAGE, Tool
 from jan.responses.writers import CallWriter, Writer, begin_client_call
 
@@ -204,7 +205,7 @@ def _said(arguments: str) -> dict[str, Any]:
         said = msgspec.json.decode(arguments)
     except (msgspec.MsgspecError, RecursionError):
         return {}
-    return said if isinstance(said, dict) else {}
+    return cleaned(said) if isinstance(said, dict) else {}
 
 
 def _action(tool: Tool, said: dict[str, Any]) -> dict[str, Any]:

@@ -330,3 +330,18 @@ async def test_openais_own_client_follows_the_stream(
     assert "response.mcp_call.completed" in kinds
     assert [item.type for item in final.output] == ["mcp_list_tools", "mcp_call", "message"]
     assert final.output_text == "It is 3."
+
+
+async def test_what_no_database_holds_is_replaced(tooled: Tooled, upstream: FakeUpstream) -> None:
+    conversation = await tooled.served.client.post("/v1/conversations", json={})
+    nasty = {"type": "object", "properties": {"x": {"description": "a\x00b"}}}
+    tooled.peer.tools.append(mcp_peers.types.Tool(name="nasty", input_schema=nasty))
+    says(upstream, [call(0, json.dumps({"x": "a\x00b"}), "nasty"), end("tool_calls")], ANSWER)
+
+    answer = await tooled.served.ask(tools=[tooled.mcp()], conversation=conversation.json()["id"])
+
+    assert answer["status"] == "completed"
+    assert "\x00" not in json.dumps(answer["output"][0], ensure_ascii=False)
+    assert await outputs_of(answer["id"]) == answer["output"]
+    items = await tooled.served.client.get(f"/v1/conversations/{conversation.json()['id']}/items")
+    assert len(items.json()["data"]) == 4
