@@ -20,7 +20,7 @@ GROUP BY 1, 2, 3, 4 ORDER BY sum(usage.prompt_tokens + usage.completion_tokens) 
 TOOL_TOTALS = """
 SELECT call.project_id, call.key_id, api_key.name AS key_name, call.server, call.tool,
        count(*) AS calls, count(*) FILTER (WHERE call.outcome <> 'completed') AS errors,
-       (sum(call.duration_ms::float8) / 1000)::float8 AS duration_s,
+       round(sum(call.duration_ms)::numeric / 1000, 3)::float8 AS duration_s,
        sum(call.request_bytes)::bigint AS request_bytes,
        sum(call.response_bytes)::bigint AS response_bytes
 FROM tool_call AS call LEFT JOIN api_key ON api_key.id = call.key_id
