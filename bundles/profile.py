@@ -68,8 +68,9 @@ class Profile:
     def opaque_files(self, site_packages: Path) -> list[File]:
         """Files of the environment that nothing looks into."""
         files = [File(f"bin/{name}", Path(sys.prefix) / "bin" / name) for name in self.programs]
-        for folder in self.opaque:
-            for path in sorted((site_packages / folder).rglob("*")):
+        for name in self.opaque:
+            place = site_packages / name
+            for path in [place] if place.is_file() else sorted(place.rglob("*")):
                 inside = path.relative_to(site_packages).as_posix()
                 if path.is_file() and not _matches(inside, self.opaque_without):
                     files.append(File(inside, path))
