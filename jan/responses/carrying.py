@@ -11,13 +11,14 @@ from typing import Any
 import msgspec
 
 from jan.caller import Caller
-from jan.errors import InvalidRequest, NotFound
+from jan.errors import NotFound
 from jan.net.guard import Guard
 from jan.permissions import Scope
 from jan.responses.server_calls import Outcome, Source
 from jan.responses.servers import ListedTool, McpServer, WebSearch
 from jan.responses.tools import OPEN_PAGE, Tool
 from jan.tools import health, registered, servers, toolbox
+from jan.tools.arguments import read
 from jan.tools.provider import Results
 from jan.tools.registered import Registered
 from jan.tools.servers import Servers
@@ -73,17 +74,20 @@ class Carrying:
         self._caller.require(Scope.TOOLS_USE)
         if server.connector_id is None:
             async with self._connected(server) as remote:
-                found = (await remote.listing()).tools
+                described = [tool.described for tool in (await remote.listing()).tools]
         else:
             known = await self._registered(server)
             if server.require_approval is None:
                 server.require_approval = known.require_approval
-            found = (await health.ask(known, guard=self._guard, means=self._servers)).tools
-            if known.allowed_tools is not None:
-                found = [tool for tool in found if tool.name in known.allowed_tools]
+            described = known.tools
+            if described is None:  # it has not been asked yet
+                listing = await health.ask(known, guard=self._guard, means=self._servers)
+                described = [tool.described for tool in listing.tools]
+            described = [tool for tool in described if _may_be_called(known, tool["name"])]
+        found = msgspec.convert(described, list[ListedTool])
         for tool in found:
             self._schemas[server.server_label, tool.name] = tool.input_schema
-        return [_listed(tool) for tool in found]
+        return found
 
     async def call(self, tool: Tool, server: McpServer | None, arguments: str) -> Outcome:
         """Carry out a call of an MCP tool. What goes wrong is an outcome.
@@ -95,7 +99,7 @@ class Carrying:
         if server is None:
             raise NotFound(f"No server `{tool.server}` is among the request's tools.")
         known = None if server.connector_id is None else await self._registered(server)
-        if known is not None and tool.name not in (known.allowed_tools or [tool.name]):
+        if known is not None and not _may_be_called(known, tool.name):
             raise NotFound(f"`{tool.name}` is not among the tools of `{known.label}`.")
 
         async def carry_out(_: Caller, said: dict[str, Any]) -> Result:
@@ -120,7 +124,7 @@ class Carrying:
             ToolNotConfigured, Forbidden: as `Toolbox.find`.
         """
         size = web.search_context_size or "medium"
-        said = _read(arguments)
+        said, _ = read(arguments)
         if tool.name == OPEN_PAGE:
             result = await self._run(SCRAPE, {"url": said.get("url"), "includeMarkdown": True})
             return _outcome(result) if result.is_error else _page(result, PAGE_CHARACTERS[size])
@@ -153,16 +157,9 @@ class Carrying:
         return connect(self._guard, url, label=server.server_label, headers=headers)
 
 
-def _listed(tool: toolbox.Tool) -> ListedTool:
-    said = tool.annotations
-    annotations = {
-        "title": said.title,
-        "readOnlyHint": said.is_read_only,
-        "destructiveHint": said.is_destructive,
-        "idempotentHint": said.is_idempotent,
-        "openWorldHint": said.is_open_world,
-    }
-    return ListedTool(tool.name, dict(tool.input_schema), tool.description or None, annotations)
+def _may_be_called(server: Registered, name: str) -> bool:
+    """Whether who has registered a server lets models call a tool of it."""
+    return server.allowed_tools is None or name in server.allowed_tools
 
 
 def _outcome(result: Result) -> Outcome:
@@ -194,13 +191,3 @@ def _narrowed(query: str, domains: Sequence[str]) -> str:
     """Search in some places alone, in the words that search engines know."""
     sites = " OR ".join(f"site:{domain}" for domain in domains)
     return f"{query} ({sites})" if sites else query
-
-
-def _read(arguments: str) -> dict[str, Any]:
-    try:
-        said = msgspec.json.decode(arguments)
-    except (msgspec.MsgspecError, RecursionError):
-        raise InvalidRequest("The arguments are not JSON.") from None
-    if not isinstance(said, dict):
-        raise InvalidRequest("The arguments must be a JSON object.")
-    return said

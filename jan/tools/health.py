@@ -54,12 +54,12 @@ async def check(server: Registered, *, guard: Guard, means: Servers) -> str | No
             values = (server.id, server.updated_at, error.message, clock.now())
             await connection.execute(UNWELL, *values)
         return error.message
-    tools = [
-        {"name": tool.name, "description": tool.description, "input_schema": tool.input_schema}
-        for tool in listing.tools
-    ]
     async with scope.system() as connection:
-        document = msgspec.json.encode(tools).decode().replace("\\u0000", "\\ufffd")
+        document = (
+            msgspec.json.encode([tool.described for tool in listing.tools])
+            .decode()
+            .replace("\\u0000", "\\ufffd")
+        )
         values = (server.id, server.updated_at, document, listing.left_out, clock.now())
         await connection.execute(WELL, *values)
     return None

@@ -107,7 +107,7 @@ class Registered:
     require_approval: Approval
     is_enabled: bool
     tools: list[dict[str, Any]] | None
-    """As they were listed last: `name`, `description`, `input_schema`. None: never."""
+    """As they were listed last: see `Tool.described`. None: never."""
     left_out: list[str]
     tools_listed_at: Any
     last_checked_at: Any

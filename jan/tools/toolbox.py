@@ -79,6 +79,23 @@ class Tool:
     timeout_s: float | None = None
     """None: as every tool."""
 
+    @property
+    def described(self) -> Json:
+        """What can be told and kept of it, by MCP's names for its annotations."""
+        said = self.annotations
+        return {
+            "name": self.name,
+            "description": self.description or None,
+            "input_schema": self.input_schema,
+            "annotations": {
+                "title": said.title,
+                "readOnlyHint": said.is_read_only,
+                "destructiveHint": said.is_destructive,
+                "idempotentHint": said.is_idempotent,
+                "openWorldHint": said.is_open_world,
+            },
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Listing:

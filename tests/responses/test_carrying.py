@@ -17,8 +17,10 @@ from jan.net.policy import Policy
 from jan.responses.carrying import Carriers
 from jan.tools import means
 from jan.tools.local import Local
+from jan.tools.mcp_client import connect
 from jan.tools.page import PageReader
 from jan.tools.servers import Servers
+from jan.tools.toolbox import Tool
 from jan.usage.schemas import ToolCallRow
 from tests.conftest import execute, fetch
 from tests.fakes import MODEL, FakeUpstream, Reply, Seen
@@ -223,6 +225,15 @@ async def registered(tooled: Tooled, **more: Any) -> None:
     )
 
 
+async def tools_of(tooled: Tooled) -> Sequence[Tool]:
+    """What the server has, as the check that goes round finds it."""
+    async with (
+        mcp_peers.guard(tooled.url) as guard,
+        connect(guard, tooled.url, label="sums") as remote,
+    ):
+        return (await remote.listing()).tools
+
+
 async def test_a_registered_server_is_named_by_its_label_or_id(
     tooled: Tooled, upstream: FakeUpstream
 ) -> None:
@@ -345,3 +356,42 @@ async def test_what_no_database_holds_is_replaced(tooled: Tooled, upstream: Fake
     assert await outputs_of(answer["id"]) == answer["output"]
     items = await tooled.served.client.get(f"/v1/conversations/{conversation.json()['id']}/items")
     assert len(items.json()["data"]) == 4
+
+
+async def test_a_server_whose_tools_are_known_is_not_asked_for_them(
+    tooled: Tooled, upstream: FakeUpstream
+) -> None:
+    await registered(tooled)
+    known = [tool.described for tool in await tools_of(tooled)]
+    await execute("UPDATE mcp_server SET tools = $1", json.dumps(known))
+    listings = tooled.peer.listings
+    says(upstream, ANSWER)
+
+    answer = await tooled.served.ask(
+        tools=[{"type": "mcp", "server_label": "sums", "connector_id": "sums"}]
+    )
+
+    assert {tool["name"] for tool in answer["output"][0]["tools"]} >= {"add", "slow"}
+    assert tooled.peer.listings == listings
+
+
+async def test_where_no_tool_is_allowed_none_is_called(
+    tooled: Tooled, upstream: FakeUpstream
+) -> None:
+    await registered(tooled, allowed_tools=[])
+    says(upstream, ANSWER)
+    asked = {"type": "mcp_approval_request", "id": "mcpr_1", "server_label": "sums"}
+    asked |= {"name": "add", "arguments": '{"a":1,"b":2}'}
+
+    answer = await tooled.served.ask(
+        [
+            {"role": "user", "content": "add"},
+            asked,
+            {"type": "mcp_approval_response", "approval_request_id": "mcpr_1", "approve": True},
+        ],
+        tools=[{"type": "mcp", "server_label": "sums", "connector_id": "sums"}],
+    )
+
+    assert answer["output"][0]["tools"] == []
+    assert answer["output"][1]["status"] == "failed"
+    assert tooled.peer.calls == 0

@@ -43,12 +43,14 @@ class Peer:
         self.headers: list[dict[str, str]] = []
         """Of each call."""
         self.cancelled = 0
+        self.listings = 0
         self.calls = 0
         self.server = Server[Any]("peer", on_list_tools=self._list, on_call_tool=self._call)
 
     async def _list(
         self, _: Context, asked: types.PaginatedRequestParams | None
     ) -> types.ListToolsResult:
+        self.listings += 1
         begin = int((asked and asked.cursor) or 0)
         end = begin + self.page
         following = str(end) if end < len(self.tools) else None
