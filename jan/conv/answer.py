@@ -10,6 +10,7 @@ from jan.errors import UpstreamError
 from jan.inference import chunks
 from jan.inference.calls import Call, Calls
 from jan.inference.chunks import Choice, Delta, ToolCall
+from jan.responses.storable import without_nul
 
 End = Literal["completed", "incomplete", "failed"]
 CUT = frozenset({"length", "content_filter"})
@@ -84,7 +85,9 @@ class Answer:
             # Pieces of several calls may come by turns, so none is whole before the end is told.
             is_open = called is self._latest or self.finish_reason is None
             item = said.call(
-                called.id or ids.new("call"), _clean(called.name or ""), _text(called.arguments)
+                called.id or ids.new("call"),
+                without_nul(called.name or ""),
+                _text(called.arguments),
             )
             made.append(item | {"status": end if is_open else "completed"})
         return [items.with_id(item) for item in made]
@@ -127,9 +130,4 @@ class Answer:
 
 
 def _text(pieces: list[str]) -> str:
-    return _clean("".join(pieces))
-
-
-def _clean(text: str) -> str:
-    """Replace what the database can't hold."""
-    return text.replace("\x00", "\N{REPLACEMENT CHARACTER}")
+    return without_nul("".join(pieces))

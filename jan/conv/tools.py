@@ -57,7 +57,7 @@ _typed = msgspec.json.Decoder(list[_Typed])
 def has_ours(asked: Asked) -> bool:
     """Tell whether Jan is to carry out any. What is no list of tools is for the model server."""
     try:
-        return any(_is_ours(tool.type) for tool in _typed.decode(asked.tools))
+        return any(servers.are_ours(tool.type) for tool in _typed.decode(asked.tools))
     except UNREADABLE:
         return False
 
@@ -114,14 +114,10 @@ def read(body: bytes, carrying: Tools) -> Aid:
     return Aid(create, toolset, carrying)
 
 
-def _is_ours(kind: Any) -> bool:
-    return isinstance(kind, str) and (kind == "mcp" or kind in servers.WEB_SEARCH)
-
-
 def _written(tool: dict[str, Any], place: str) -> dict[str, Any]:
     """Write a tool as the Responses API has it."""
     kind = tool.get("type")
-    if _is_ours(kind):
+    if servers.are_ours(kind):
         return tool
     if kind != "function":
         raise Unsupported(

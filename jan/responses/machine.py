@@ -39,6 +39,7 @@ from jan.responses.server_calls import (
     begin_call,
 )
 from jan.responses.servers import ListedTool
+from jan.responses.storable import without_nul
 from jan.responses.tools import Tool, Toolset
 from jan.responses.writers import (
     CallWriter,
@@ -291,12 +292,12 @@ class Machine:
         if self._wants_logprobs and logprobs is not None and logprobs.content:
             self._hold(delta, logprobs.content)
         if thoughts:
-            self._thinker().think(_clean(thoughts))
+            self._thinker().think(without_nul(thoughts))
         if delta.content:
             held, self._held_logprobs = self._held_logprobs, []
-            self._speaker().say(_clean(delta.content), held)
+            self._speaker().say(without_nul(delta.content), held)
         if delta.refusal:
-            self._speaker().refuse(_clean(delta.refusal))
+            self._speaker().refuse(without_nul(delta.refusal))
         for piece in delta.tool_calls or ():
             self._take_call(piece)
 
@@ -334,7 +335,7 @@ class Machine:
     def _take_call(self, piece: ToolCall) -> None:
         function = piece.function
         call = self._calls.find(piece)
-        arguments = _clean(function.arguments) if function and function.arguments else ""
+        arguments = without_nul(function.arguments) if function and function.arguments else ""
         if call.writer is None:
             if arguments:
                 call.waiting.append(arguments)
@@ -387,8 +388,3 @@ def error_event(error: JanError, number: int) -> bytes:
     tape = Tape(next_number=number, pads=False)
     tape.write(events.ERROR, {"code": error.code, "message": error.message, "param": error.param})
     return tape.take()[0]
-
-
-def _clean(text: str) -> str:
-    """Replace what the database can't hold, so that what is streamed and what is kept are one."""
-    return text.replace("\x00", "\ufffd") if "\x00" in text else text

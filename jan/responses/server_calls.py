@@ -4,6 +4,7 @@ A call of the model's is complete when the model has finished; its item, when th
 carried out. In between it stands open, and the machine tells it as pending.
 """
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -72,9 +73,9 @@ class ServerCallWriter(Writer):
         self.arguments = "".join(self._pieces)
         self.is_called = True
 
+    @abstractmethod
     def end(self, outcome: Outcome) -> None:
         """End the item with what came of the call."""
-        raise NotImplementedError
 
     def _finish(self, status: ItemStatus) -> None:  # noqa: ARG002
         if not self.is_called:

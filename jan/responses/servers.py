@@ -107,6 +107,11 @@ WEB_SEARCH = frozenset(
 """The names under which it has been known."""
 
 
+def are_ours(kind: Any) -> bool:
+    """Whether tools of a type are those that Jan carries out."""
+    return isinstance(kind, str) and (kind == "mcp" or kind in WEB_SEARCH)
+
+
 def read_mcp(said: dict[str, Any], place: str) -> McpServer:
     """Read a tool of type `mcp`.
 

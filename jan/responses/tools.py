@@ -166,7 +166,7 @@ def echoed(tool: dict[str, Any]) -> dict[str, Any]:
 
 def _add(toolset: Toolset, said: dict[str, Any], place: str, namespace: str | None) -> None:
     kind = said.get("type")
-    if kind == "mcp" or kind in servers.WEB_SEARCH:
+    if servers.are_ours(kind):
         _add_ours(toolset, said, place)
         return
     known = _KINDS.get(kind) if isinstance(kind, str) else None

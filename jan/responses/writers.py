@@ -1,5 +1,6 @@
 """One item of output while it is being made: its events, and at the end the item itself."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,7 +27,7 @@ from jan.responses.response import (
 from jan.responses.tools import Tool
 
 
-class Writer:
+class Writer(ABC):
     """What all of them do: the item is announced, and at last it is done."""
 
     def __init__(self, tape: Tape, index: int, item: OutputItem) -> None:
@@ -42,9 +43,9 @@ class Writer:
             self.item.status = status
         self._tape.write(events.ITEM_DONE, {"output_index": self._index, "item": self.item})
 
+    @abstractmethod
     def _finish(self, status: ItemStatus) -> None:
         """Write what comes before the item's own end."""
-        raise NotImplementedError
 
 
 class MessageWriter(Writer):
