@@ -7,9 +7,13 @@ import ast
 import inspect
 from pathlib import Path
 
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from jan import errors
+from jan.deployments import Deployment
+from jan.inference_settings import InferenceSettings
 from jan.issuers import OidcProvider
 from jan.settings import Settings
 from jan.sources import ALIASES
@@ -40,6 +44,24 @@ model = "Qwen/Qwen3-4B-Instruct-2507"
 Lists are separated by commas in the environment and are arrays in `jan.toml`; tables are JSON
 there. In a list of databases only a comma before another address separates: others belong to a
 password or to a list of hosts.
+
+## Models
+
+`jan serve` runs the model that `model` names. Where there are `[[models]]`, it runs those:
+
+```toml
+[[models]]
+name = "Qwen/Qwen3-4B-Instruct-2507"
+instances = 2
+
+[[models]]
+name = "BAAI/bge-m3"
+memory_fraction = 0.2
+```
+
+| key | default | what it does |
+| --- | --- | --- |
+{deployments}
 
 ## Sign-in providers
 
@@ -89,14 +111,24 @@ def configuration() -> str:
     """The page of settings."""
     rows = "\n".join(
         f"| `{name}` | `JAN_{name.upper()}` | {_default(name)} | {_line(field.description)} |"
-        for name, field in Settings.model_fields.items()
+        for name, field in sorted(Settings.model_fields.items(), key=_comes_from_below)
     )
     aliases = "\n".join(f"| `{alias}` | `JAN_{name.upper()}` |" for alias, name in ALIASES.items())
-    providers = "\n".join(
-        f"| `{name}` | {_text(field.default)} | {_line(field.description)} |"
-        for name, field in OidcProvider.model_fields.items()
+    return CONFIGURATION.format(
+        rows=rows, aliases=aliases, providers=_keys(OidcProvider), deployments=_keys(Deployment)
     )
-    return CONFIGURATION.format(rows=rows, aliases=aliases, providers=providers)
+
+
+def _keys(table: type[BaseModel]) -> str:
+    return "\n".join(
+        f"| `{name}` | {_text(field.default)} | {_line(field.description)} |"
+        for name, field in table.model_fields.items()
+    )
+
+
+def _comes_from_below(named: tuple[str, FieldInfo]) -> bool:
+    """Put what a Jan is first, and then what it runs."""
+    return named[0] in InferenceSettings.model_fields
 
 
 def error_codes() -> str:

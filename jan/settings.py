@@ -11,11 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import quote
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
@@ -27,6 +25,7 @@ from pydantic import (
 
 from jan import issuers, sources, trust, values
 from jan.errors import Misconfigured
+from jan.inference_settings import InferenceSettings
 
 
 def default_home() -> Path:
@@ -37,7 +36,7 @@ def default_home() -> Path:
     return Path(data).expanduser() / "jan"
 
 
-class Settings(BaseModel):
+class Settings(InferenceSettings):
     """How this Jan is to run. Frozen: a changed setting takes effect at the next start."""
 
     model_config = ConfigDict(
@@ -95,36 +94,12 @@ class Settings(BaseModel):
     admin_key: SecretStr | None = None
     """Admin key for that server."""
 
-    inference_model_url: Annotated[str | None, AfterValidator(values.http_url)] = None
-    """An OpenAI-compatible server to pass requests to. Set: no engine is started here."""
-    inference_model_api_key: SecretStr | None = None
-    """Bearer token that this server wants."""
-    connect_timeout_s: float = Field(default=5.0, gt=0)
-    """Longest wait for a connection to a model server."""
     heartbeat_s: float = Field(default=15.0, gt=0)
     """Silence in a stream after which a comment is sent, so that no proxy closes it."""
     max_body_bytes: int = Field(default=32 * 1024 * 1024, ge=1024)
     """Longest request body. Longer ones get 413."""
     drain_grace_s: float = Field(default=30.0, ge=0)
     """How long running requests may go on after SIGTERM."""
-
-    model: str = "SmolLM2-135M-Instruct"
-    """Model that `jan serve` and `jan runner` load, by its name in the model store."""
-    engine: Literal["auto", "cpu", "cuda"] = "auto"
-    """Engine variant. `auto` picks `cuda` where an NVIDIA GPU is seen, else `cpu`."""
-    engine_args: Annotated[str, AfterValidator(values.words)] = ""
-    """More options for vLLM's server, as on its command line."""
-    runner_host: str = "127.0.0.1"
-    """Address that `jan runner` alone listens on. The engine has no authentication of its own."""
-    runner_port: int = Field(default=8101, ge=1, le=65535)
-    """Port that `jan runner` alone listens on."""
-    runner_socket: Annotated[Path | None, AfterValidator(values.absolute)] = None
-    """Unix socket for the engine, in place of address and port. `jan serve` always has one:
-    `JAN_HOME/run/engine/http.sock` where none is named."""
-    runner_start_timeout_s: float = Field(default=1800.0, gt=0)
-    """From spawn to the first healthy answer. Large weights take minutes to load."""
-    runner_stop_grace_s: float = Field(default=15.0, ge=0)
-    """From SIGTERM to SIGKILL of the engine."""
 
     outbound_schemes: Annotated[
         tuple[Literal["http", "https"], ...], BeforeValidator(values.split)
@@ -235,7 +210,7 @@ class Settings(BaseModel):
     """Where Google sends people back to, as it is registered there."""
     oauth2_google_allowed_domains: Annotated[issuers.Domains, BeforeValidator(values.split)] = ()
     """Google Workspace domains whose accounts may sign in. Empty: see `registration`."""
-    oidc_providers: issuers.Providers = {}
+    oidc_providers: issuers.Providers = Field(default={})
     """Other OpenID providers to sign in with, each a table under its name."""
 
     @field_validator("search_provider", "scrape_provider")
@@ -270,11 +245,6 @@ class Settings(BaseModel):
         return self.database_url is None
 
     @property
-    def manages_engine(self) -> bool:
-        """Whether Jan runs its own engine."""
-        return self.inference_model_url is None
-
-    @property
     def sign_in_providers(self) -> dict[str, issuers.OidcProvider]:
         """Every OpenID provider by its name, Google among them if it is configured."""
         client_id, secret = self.oauth2_google_client_id, self.oauth2_google_client_secret
@@ -290,24 +260,6 @@ class Settings(BaseModel):
         local = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104
         host = f"[{local}]" if ":" in local else local
         return self.public_url or f"http://{host}:{self.port}"
-
-    @property
-    def upstream_url(self) -> str:
-        """Base URL of the model server, without `/v1`."""
-        return self.inference_model_url or self.runner_url
-
-    @property
-    def own_socket(self) -> Path | None:
-        """Socket of Jan's own engine. None: it has a port, or another model server is used."""
-        return self.runner_socket if self.manages_engine else None
-
-    @property
-    def runner_url(self) -> str:
-        """Base URL of the engine that `jan runner` starts, `unix:///path` if it has a socket."""
-        if self.runner_socket is not None:
-            return f"unix://{quote(str(self.runner_socket))}"
-        host = f"[{self.runner_host}]" if ":" in self.runner_host else self.runner_host
-        return f"http://{host}:{self.runner_port}"
 
 
 @dataclass(frozen=True)
@@ -354,6 +306,12 @@ def load(
     named = environ.get("JAN_CONFIG")
     path = sources.find_file(config or (Path(named).expanduser() if named else None), home)
     from_file = sources.read_file(path, Settings.model_fields) if path else {}
+
+    # Who names one model means it in place of those that a weaker source lists.
+    if "model" in said:
+        from_environment.pop("models", None)
+    if "model" in said or "model" in from_environment:
+        from_file.pop("models", None)
 
     found = {**from_file, **from_environment, **said}
     found["home"] = home.expanduser().absolute()

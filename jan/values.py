@@ -1,5 +1,6 @@
 """What a setting's value may be, in words for who set it; and how one is written for all eyes."""
 
+import json
 import re
 import shlex
 from email.utils import parseaddr
@@ -7,7 +8,14 @@ from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationInfo
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationInfo,
+)
 
 from jan import destinations, issuers, trust
 
@@ -149,7 +157,7 @@ def shown(value: object) -> str:
     if isinstance(value, SecretStr):
         return _redact(value.get_secret_value())
     if isinstance(value, tuple):
-        return ", ".join(shown(part) for part in value)
+        return ", ".join(shown(getattr(part, "name", part)) for part in value)
     if isinstance(value, dict):
         return issuers.shown(value) if value else ""
     return "" if value is None else str(value)
@@ -172,6 +180,8 @@ def as_text(value: object) -> str:
     if isinstance(value, SecretStr):
         return value.get_secret_value()
     if isinstance(value, tuple):
+        if any(isinstance(part, BaseModel) for part in value):  # tables, which no comma separates
+            return json.dumps([part.model_dump(mode="json") for part in value])
         return ",".join(as_text(part) for part in value)
     if isinstance(value, dict):
         return issuers.in_clear(value)

@@ -321,3 +321,44 @@ def test_a_child_loads_the_same_providers() -> None:
 
     assert child.settings == parent.settings
     assert child.settings.sign_in_providers == parent.settings.sign_in_providers
+
+
+def test_a_model_that_is_named_stands_for_those_in_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "jan.toml"
+    file.write_text('[[models]]\nname = "a"\ninstances = 2\n\n[[models]]\nname = "b"\n')
+
+    def names(flags: dict[str, str], environ: dict[str, str]) -> list[str]:
+        loaded = settings.load(flags, config=file, environ={"JAN_HOME": str(tmp_path), **environ})
+        return [each.name for each in loaded.settings.deployments]
+
+    assert names({}, {}) == ["a", "b"]
+    assert names({"model": "c"}, {}) == ["c"]
+    assert names({}, {"JAN_MODEL": "c"}) == ["c"]
+    assert names({}, {"JAN_MODELS": '[{"name": "d"}]'}) == ["d"]
+
+
+@pytest.mark.parametrize(
+    ("models", "words"),
+    [
+        ("nonsense", "must be JSON"),
+        ('[{"name": "a"}, {"name": "a"}]', "twice"),
+        ('[{"name": "../a"}]', "model store"),
+        ('[{"name": "a", "instances": 0}]', "instances"),
+        ('[{"name": "a", "what": 1}]', "what"),
+        ('[{"name": "a", "engine_args": "\'"}]', "words"),
+        ("{}", "models"),
+    ],
+)
+def test_models_that_can_not_be_run_are_refused(tmp_path: Path, models: str, words: str) -> None:
+    with pytest.raises(Misconfigured, match=words):
+        settings.load({}, environ={"JAN_HOME": str(tmp_path), "JAN_MODELS": models})
+
+
+def test_models_reach_child_processes(tmp_path: Path) -> None:
+    environ = {"JAN_HOME": str(tmp_path), "JAN_MODELS": '[{"name": "a", "gpus": [0, 1]}]'}
+    loaded = settings.load({}, environ=environ)
+
+    child = loaded.environment(models=loaded.settings.models)
+
+    again = settings.load({}, environ={k: v for k, v in child.items() if k.startswith("JAN_")})
+    assert again.settings.models == loaded.settings.models

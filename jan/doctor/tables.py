@@ -4,6 +4,7 @@ from jan.audit.tables import AuditLog
 from jan.auth.tables import Attempt, Identity, OneTimeCode, RefreshToken, Session
 from jan.conv.tables import Workspace
 from jan.conversations.tables import Conversation, ConversationItem
+from jan.fleet.tables import Deployment, Endpoint, Model, ModelAlias, Node, Provider
 from jan.invites.tables import Invite, InviteProject
 from jan.keys.tables import ApiKey
 from jan.limits.tables import Bucket
@@ -21,15 +22,21 @@ TABLES = (
     Bucket,
     Conversation,
     ConversationItem,
+    Deployment,
+    Endpoint,
     Identity,
     Invite,
     InviteProject,
     McpServer,
+    Model,
+    ModelAlias,
+    Node,
     OneTimeCode,
     Organization,
     OrganizationMember,
     Project,
     ProjectMember,
+    Provider,
     RefreshToken,
     Response,
     ResponseEvent,

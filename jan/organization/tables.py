@@ -1,6 +1,6 @@
 """Rows of organizations and of who is in them."""
 
-from piccolo.columns import Boolean, Integer, Text, Timestamptz, Varchar
+from piccolo.columns import Array, Boolean, Integer, Text, Timestamptz, Varchar
 from piccolo.table import Table
 
 from jan import clock, ids
@@ -23,6 +23,7 @@ class Organization(Table, tablename="organization"):
         default=None,
         help_text="For how long conversations and responses are kept that rest. Null: for ever.",
     )
+    allowed_models = Array(Text(), null=True, default=None, help_text="Null: all.")
 
 
 class OrganizationMember(Table, tablename="organization_member"):

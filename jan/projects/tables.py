@@ -1,6 +1,6 @@
 """Rows of projects, of who is in them, and of their service accounts."""
 
-from piccolo.columns import Text, Timestamptz, Varchar
+from piccolo.columns import Array, SmallInt, Text, Timestamptz, Varchar
 from piccolo.table import Table
 
 from jan import clock, ids
@@ -25,6 +25,9 @@ class Project(Table, tablename="project"):
     name = Varchar(length=128)
     archived_at = Timestamptz(null=True, default=None, help_text="Null while it can be used.")
     created_at = Timestamptz(default=clock.now)
+    allowed_models = Array(Text(), null=True, default=None, help_text="Null: all.")
+    denied_models = Array(Text(), null=True, default=None, help_text="All but these. Null: none.")
+    queue_weight = SmallInt(default=1, help_text="Its turns beside those of a project with 1.")
 
 
 class ProjectMember(Table, tablename="project_member"):

@@ -36,6 +36,9 @@ class Usage(Table, tablename="usage"):
     is_stream = Boolean()
     error_code = Text(null=True, default=None)
     created_at = Timestamptz()
+    endpoint_id = Varchar(length=40, null=True, default=None, help_text="Outlives the endpoint.")
+    queue_ms = Real(null=True, default=None, help_text="For how long it waited for its turn.")
+    cost_picodollars = BigInt(null=True, default=None, help_text="Null: the model has no price.")
 
 
 class ToolCall(Table, tablename="tool_call"):
