@@ -1,13 +1,13 @@
 """Why an engine is away gets from one process to another, and is forgotten when it is there."""
 
+import asyncio
 from pathlib import Path
 
-import anyio
-
 from jan.inference import trouble
-from jan.inference.catalog import Catalog
-from jan.inference.client import Client
-from jan.inference.upstream import Upstream
+from jan.inference.checks import Checks
+from jan.inference.fleet import Fleet
+from jan.inference.registry import Registry
+from tests.gateways import Alone, endpoint, until
 
 
 def test_the_last_reason_is_told_in_one_line_until_it_is_taken_back(home: Path) -> None:
@@ -35,18 +35,14 @@ def test_what_can_not_be_told_harms_nobody(home: Path) -> None:
 
 
 async def test_who_knows_better_why_the_model_server_is_away_is_believed(home: Path) -> None:
-    client = Client(f"unix://{home}/http.sock", connect_timeout_s=1)
-    reasons = iter([None, "It keeps dying."])
-    catalog = Catalog(Upstream(client, api_key=None, images=None), why_away=lambda: next(reasons))
+    fleet = Fleet()
+    checks = Checks(fleet, Alone(), interval_s=5, timeout_s=5, connect_timeout_s=1)
+    checks.apply(Registry([endpoint(f"unix://{home}/http.sock")]))
+    looking = asyncio.create_task(checks.run())
 
-    errors: list[str] = []
-    async with anyio.create_task_group() as group:
-        group.start_soon(catalog.run)
-        with anyio.fail_after(5):
-            while len(errors) < 2:
-                if catalog.health.last_error not in (None, *errors):
-                    errors.append(str(catalog.health.last_error))
-                await anyio.sleep(0.01)
-        group.cancel_scope.cancel()
+    await until(lambda: checks.standing()["last_error"] == "nobody listens on its socket")
+    trouble.tell(home / "http.sock", "It keeps dying.")
+    await until(lambda: checks.standing()["last_error"] == "It keeps dying.")
 
-    assert errors == ["nobody listens on its socket", "It keeps dying."]
+    looking.cancel()
+    await asyncio.gather(looking, return_exceptions=True)
