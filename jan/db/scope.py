@@ -97,6 +97,14 @@ async def system() -> AsyncGenerator[PoolConnectionProxy]:
 
 
 @asynccontextmanager
+async def system_on(connection: asyncpg.Connection) -> AsyncGenerator[None]:
+    """Do the same on a connection outside of the pool, for who holds a lock of a session on it."""
+    async with connection.transaction():
+        await _tell(connection, SYSTEM)
+        yield
+
+
+@asynccontextmanager
 async def of_all() -> AsyncGenerator[PoolConnectionProxy]:
     """Do all of the block or none, seeing every row, as whoever administers all of it asked to.
 
@@ -166,7 +174,7 @@ def _tenant(caller: Caller) -> _Tenant:
     )
 
 
-async def _tell(connection: PoolConnectionProxy, tenant: _Tenant) -> None:
+async def _tell(connection: asyncpg.Connection | PoolConnectionProxy, tenant: _Tenant) -> None:
     await connection.execute(
         SET,
         tenant.scope,
