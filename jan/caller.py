@@ -32,7 +32,13 @@ class Caller:
     email: str | None = None
     """The person's, for the audit log."""
     allowed_models: frozenset[str] | None = None
-    """None: all."""
+    """Those on the key's own list. None: all."""
+    allow_lists: tuple[frozenset[str], ...] = ()
+    """Those of the project and of its organization, where they have any: what is on all of them."""
+    denied_models: frozenset[str] = frozenset()
+    """Those that may not be used though they are allowed."""
+    queue_weight: int = 1
+    """How many turns the project gets at a busy model beside one with 1."""
     address: str = ""
     """Where the request came from. Empty on the hot path, where nobody asks."""
     user_agent: str = ""
@@ -78,6 +84,15 @@ class Caller:
     def is_platform(self) -> bool:
         """Whether all organizations and users of this Jan are theirs to administer."""
         return Scope.PLATFORM_ADMIN in self.scopes
+
+    def may_use(self, model: str, asked_as: str | None = None) -> bool:
+        """Whether a model may be used, perhaps by the other name that it was asked for by."""
+        names = (model, asked_as or model)
+        if any(name in self.denied_models for name in names):
+            return False
+        allowed = self.allowed_models
+        lists = self.allow_lists if allowed is None else (allowed, *self.allow_lists)
+        return all(any(name in each for name in names) for each in lists)
 
     def require(self, scope: Scope) -> None:
         """Refuse whoever may not.

@@ -7,6 +7,7 @@
     │   ├── BodyTooLarge      413
     │   ├── ContextLengthExceeded 400
     │   ├── HeadersTooLarge   431
+    │   ├── RangeNotSatisfiable 416
     │   ├── UrlNotFetched     400
     │   │   └── UrlRefused    400
     │   ├── UnknownHost       421
@@ -26,11 +27,15 @@
     │   └── MethodUnknown     501
     ├── Conflict              409  the state does not allow it
     ├── RateLimited           429
+    │   └── TooManyWaiting    429
     ├── UpstreamError         502  the model server answered with nonsense, or died
+    │   └── UpstreamTimedOut  504
     ├── ToolServerFailed      502  a remote MCP server can't be reached or understood
     ├── Unavailable           503  something that Jan needs is not there yet
     │   ├── ModelLoading      503
     │   ├── DatabaseUnavailable 503
+    │   ├── QueueFull         503
+    │   ├── QueueTimedOut     503
     │   ├── ToolTimedOut      504
     │   └── Draining          503
     └── Misconfigured         500  the operator has to mend a setting (CLI: exit 1)
@@ -134,6 +139,13 @@ class HeadersTooLarge(InvalidRequest):
 
     status = 431
     code = "headers_too_large"
+
+
+class RangeNotSatisfiable(InvalidRequest):
+    """The file ends before the range that is asked for begins."""
+
+    status = 416
+    code = "range_not_satisfiable"
 
 
 class UnknownHost(InvalidRequest):
@@ -242,11 +254,24 @@ class RateLimited(JanError):
     code = "rate_limit_exceeded"
 
 
+class TooManyWaiting(RateLimited):
+    """The model is busy, and this project has as many requests waiting as it may."""
+
+    code = "too_many_waiting"
+
+
 class UpstreamError(JanError):
     """The model server could not be understood, or stopped in the middle of an answer."""
 
     status = 502
     code = "upstream_error"
+
+
+class UpstreamTimedOut(UpstreamError):
+    """The model server took the request and did not begin to answer in time."""
+
+    status = 504
+    code = "upstream_timed_out"
 
 
 class ToolServerFailed(JanError):
@@ -274,6 +299,18 @@ class DatabaseUnavailable(Unavailable):
     """The database does not answer, and what was asked can't be known without it."""
 
     code = "database_unavailable"
+
+
+class QueueFull(Unavailable):
+    """The model is busy, and so is every place to wait for it."""
+
+    code = "queue_full"
+
+
+class QueueTimedOut(Unavailable):
+    """The model was busy for as long as a request may wait."""
+
+    code = "queue_timed_out"
 
 
 class ToolTimedOut(Unavailable):

@@ -37,6 +37,13 @@ class Exchange:
     caller: Caller | None = None
     """Who asks, once that is known."""
     model: str | None = None
+    """What answers: not always the one that was asked for."""
+    endpoint_id: str | None = None
+    """Where it was sent last."""
+    provider: str | None = None
+    """Whose that is, by name."""
+    queue_ms: float | None = None
+    """For how long it waited for its turn. None: it was not sent anywhere."""
     is_metered: bool = False
     """Whether it belongs into the usage table: a path of the data plane, and a key that works."""
     is_stream: bool = False

@@ -25,9 +25,11 @@ from jan.gateway.app import create_app
 from jan.gateway.front import Front
 from jan.gateway.parts import Credentials, Parts
 from jan.inference.catalog import Catalog
-from jan.inference.client import Client
+from jan.inference.checks import Checks
+from jan.inference.fleet import Fleet
 from jan.inference.images import Images
-from jan.inference.upstream import Upstream
+from jan.inference.registry import Endpoint, Registry
+from jan.inference.watch import Finding
 from jan.invites.means import Means as InviteMeans
 from jan.keyring import Keyring
 from jan.net.guard import Guard
@@ -72,6 +74,32 @@ def inviting(**said: Any) -> InviteMeans:
     return InviteMeans.configured(loaded.settings, SECRETS, passwords=Passwords(CHEAPEST))
 
 
+class Alone:
+    """Nobody else looks."""
+
+    is_connected = False
+
+    def __init__(self) -> None:
+        self.on_change: Callable[[], None] = lambda: None
+        self.on_doubt: Callable[[str], None] = lambda _: None
+
+    def leads(self, endpoint: Endpoint) -> bool:  # noqa: ARG002 - as the Protocol has it
+        """Lead nobody."""
+        return False
+
+    def found(self, finding: Finding) -> None:
+        """Tell nobody."""
+
+    def doubt(self, endpoint_id: str) -> None:
+        """Ask nobody."""
+
+
+def endpoint(url: str, endpoint_id: str = "ep_1", **more: Any) -> Endpoint:
+    """Make an endpoint of a registry that was never written down."""
+    said: dict[str, Any] = {"provider": "fake", "api_key": "upstream-secret"} | more
+    return Endpoint(id=endpoint_id, url=url, **said)
+
+
 class OneKey:
     """Knows one key, by heart."""
 
@@ -91,11 +119,16 @@ class Gateway:
     url: str
     front: Front
     relay: Relay
-    catalog: Catalog
+    fleet: Fleet
     server: gateway_server.Server
     rows: list[Exchange]
     """What went into the usage table."""
     is_database_up: bool = True
+
+    @property
+    def catalog(self) -> Catalog:
+        """What can be asked for."""
+        return self.fleet.catalog
 
     def client(self, key: str | None = KEY) -> httpx.AsyncClient:
         """Make a client that sends `key`."""
@@ -139,17 +172,22 @@ async def running_gateway(  # noqa: PLR0913 - as many as a gateway has parts
     news: News | None = None,
     guard: Guard | None = None,
     said: dict[str, Any] | None = None,
+    registry: Registry | None = None,
+    fleet_means: dict[str, Any] | None = None,
     **more: Any,
 ) -> AsyncGenerator[Gateway]:
     """Run a gateway before an upstream that may not be there yet. `said` are settings.
 
+    In place of the one upstream there may be a whole `registry`.
+
     `more` goes to its parts.
     """
-    client = Client(upstream_url, connect_timeout_s=2)
     images = Images(guard, max_bytes=max_body_bytes) if guard else None
-    upstream = Upstream(client, api_key="upstream-secret", images=images)
-    catalog = Catalog(upstream)
-    relay = Relay(upstream, catalog, heartbeat_s=heartbeat_s, max_body_bytes=max_body_bytes)
+    fleet = Fleet(connect_timeout_s=2, images=images, **(fleet_means or {}))
+    checks = Checks(fleet, Alone(), interval_s=5, timeout_s=10, connect_timeout_s=2)
+    fleet.doubted = checks.doubt
+    checks.apply(registry or Registry([endpoint(upstream_url)]))
+    relay = Relay(fleet, heartbeat_s=heartbeat_s, max_body_bytes=max_body_bytes)
 
     rows: list[Exchange] = []
 
@@ -167,8 +205,8 @@ async def running_gateway(  # noqa: PLR0913 - as many as a gateway has parts
             key_secret=KEY_SECRET,
             passwords=PASSWORDS,
             means=signing_in or means(),
-            catalog=catalog,
             relay=relay,
+            standing=checks.standing,
             invites=invites or inviting(),
             checks={"database": ping},
             optional_checks={"replica_1": fail},
@@ -180,10 +218,10 @@ async def running_gateway(  # noqa: PLR0913 - as many as a gateway has parts
             **more,
         )
     )
-    looking = asyncio.create_task(catalog.run())
+    looking = asyncio.create_task(checks.run())
     try:
         async with serving(front) as (url, server):
-            gateway = Gateway(url, front, relay, catalog, server, rows)
+            gateway = Gateway(url, front, relay, fleet, server, rows)
             try:
                 yield gateway
             finally:
@@ -192,7 +230,7 @@ async def running_gateway(  # noqa: PLR0913 - as many as a gateway has parts
         looking.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await looking
-        client.close()
+        fleet.close()
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ filled: a refusal keeps its status.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from jan import sse
@@ -123,7 +123,10 @@ class Passage:
         """End the answer that has begun."""
         await self._send({"type": "http.response.body", "body": last})
 
-    async def _begin(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
+    async def _begin(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+        waited_ms = self._exchange.queue_ms
+        if waited_ms is not None:
+            headers.append((b"x-queue-time", b"%d" % waited_ms))
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
         self.has_begun = True
 

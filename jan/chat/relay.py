@@ -5,18 +5,22 @@ not wait for its first token.
 """
 
 from collections.abc import MutableMapping
-from typing import Any
+from typing import Any, NamedTuple
+
+import msgspec
 
 from jan import sse, telemetry
 from jan.caller import Caller
-from jan.chat import reading, request
+from jan.chat import form, reading, request
 from jan.chat.dialect import Endpoint
 from jan.chat.passage import Passage, Passages, Send
 from jan.chat.request import Receive
-from jan.errors import InvalidRequest, JanError, UpstreamError
-from jan.inference.catalog import Catalog
+from jan.errors import JanError, Unsupported, UpstreamError
+from jan.inference.ask import JSON, Ask
+from jan.inference.catalog import Model
 from jan.inference.connection import Connection
-from jan.inference.upstream import Refused, Upstream, refusal
+from jan.inference.fleet import Fleet
+from jan.inference.upstream import refusal
 
 Scope = MutableMapping[str, Any]
 
@@ -24,11 +28,8 @@ Scope = MutableMapping[str, Any]
 class Relay:
     """What every request of the data plane needs, and those that are on their way."""
 
-    def __init__(
-        self, upstream: Upstream, catalog: Catalog, *, heartbeat_s: float, max_body_bytes: int
-    ) -> None:
-        self.upstream = upstream
-        self.catalog = catalog
+    def __init__(self, fleet: Fleet, *, heartbeat_s: float, max_body_bytes: int) -> None:
+        self.fleet = fleet
         self.max_body_bytes = max_body_bytes
         self.passages = Passages(heartbeat_s=heartbeat_s)
 
@@ -44,17 +45,31 @@ class Relay:
         caller: Caller = scope["user"]
         caller.require(endpoint.scope)
         body = await request.receive_body(exchange, scope["headers"], receive, self.max_body_bytes)
-        routing = request.read(body)
-        exchange.is_stream = bool(routing.stream)
-        exchange.model = self.catalog.find(routing.model, caller.allowed_models).id
+        routing = _read(endpoint, scope, body)
+        exchange.is_stream = routing.is_stream
+        model = self.fleet.catalog.find(routing.model, caller)
+        exchange.model = model.id
+        _require(endpoint, model)
         asking = None
-        if exchange.is_stream and endpoint.may_lack_usage:
-            asking = request.ask_for_usage(body, routing)
+        if routing.is_stream and endpoint.may_lack_usage and routing.json is not None:
+            asking = request.ask_for_usage(body, routing.json)
         reader = reading.StreamReader(endpoint.dialect, hides_usage=asking is not None)
         passage = Passage(self.passages, exchange, receive, send)
-        await Relayed(self, endpoint, reader, exchange, passage).run(
-            scope, body if asking is None else asking
+        ask = Ask(
+            target_of(endpoint.path, scope),
+            scope["headers"],
+            exchange.request_id,
+            body if asking is None else asking,
+            model=model.id,
+            asked_as=routing.model,
+            caller=caller,
+            exchange=exchange,
+            session=routing.json and routing.json.session,
+            content_type=routing.content_type,
+            native=target_of(endpoint.native, scope) if endpoint.native else None,
+            name_span=routing.name_span,
         )
+        await Relayed(self, endpoint, reader, exchange, passage).run(ask)
 
 
 class Relayed:
@@ -74,40 +89,31 @@ class Relayed:
     ) -> None:
         self._relay = relay
         self._dialect = endpoint.dialect
-        self._path = endpoint.path.encode()
+        self._path = endpoint.path
         self._reader = reader
         self._exchange = exchange
         self._passage = passage
         self._push = passage.push
         """Sends complete events of a stream. No method, so that each event costs one call less."""
 
-    async def run(self, scope: Scope, body: bytes) -> None:
+    async def run(self, ask: Ask) -> None:
         """Pass the request on and relay the answer, until the end or until cut."""
         try:
-            await self._passage.run(self._ask(scope, body))
+            await self._passage.run(self._ask(ask))
         except JanError as error:
             await self._fail(error)
 
-    async def _ask(self, scope: Scope, body: bytes) -> None:
-        query = scope.get("query_string")
-        target = self._path + b"?" + query if query else self._path
-        try:
-            async with self._relay.upstream.post(
-                target, scope["headers"], self._exchange.request_id, body
-            ) as answer:
-                if answer.headers.get(b"content-type", b"").startswith(b"text/event-stream"):
-                    await self._stream(answer)
-                else:
-                    await self._whole(answer)
-        except JanError as error:
-            if not isinstance(error, Refused | InvalidRequest):
-                self._relay.catalog.doubt()
-            raise
+    async def _ask(self, ask: Ask) -> None:
+        async with self._relay.fleet.post(ask) as answer:
+            if answer.headers.get(b"content-type", b"").startswith(b"text/event-stream"):
+                await self._stream(answer)
+            else:
+                await self._whole(answer)
 
     async def _whole(self, answer: Connection) -> None:
         body = await answer.read_all()
         if answer.status >= 300:  # noqa: PLR2004
-            raise refusal(answer, body, self._path.decode())
+            raise refusal(answer, body, self._path)
         self._count(reading.usage_of(body))
         kind = answer.headers.get(b"content-type", b"application/json")
         await self._deliver(answer.status, kind, body)
@@ -122,7 +128,7 @@ class Relayed:
 
     async def _stream(self, answer: Connection) -> None:
         if answer.status >= 300:  # noqa: PLR2004
-            raise refusal(answer, await answer.read_all(), self._path.decode())
+            raise refusal(answer, await answer.read_all(), self._path)
         await self._begin(answer)
         try:
             await self._relay_events(answer)
@@ -160,9 +166,46 @@ class Relayed:
         status = self._reader.failure_status
         if status is not None:
             self._exchange.status, self._exchange.error_code = status, UpstreamError.code
-            self._relay.catalog.doubt()
+            self._relay.fleet.doubt(self._exchange)
 
     def _count(self, usage: reading.Usage) -> None:
         self._exchange.prompt_tokens = usage.prompt_tokens
         self._exchange.completion_tokens = usage.completion_tokens
         self._exchange.cached_tokens = usage.cached_tokens
+
+
+class _Routing(NamedTuple):
+    """What of a body decides where it goes, and how its answer comes back."""
+
+    model: str
+    is_stream: bool
+    content_type: bytes = JSON
+    json: request.Routing | None = None
+    name_span: tuple[int, int] | None = None
+
+
+def _read(endpoint: Endpoint, scope: Scope, body: bytes) -> _Routing:
+    if endpoint.is_form:
+        kind = form.content_type(scope["headers"])
+        read = form.read(body, kind)
+        return _Routing(read.model, read.is_stream, kind, name_span=read.span)
+    routing = request.read(body)
+    return _Routing(routing.model, bool(routing.stream), json=routing)
+
+
+def _require(endpoint: Endpoint, model: Model) -> None:
+    """Refuse what is known to be beyond a model.
+
+    Raises:
+        Unsupported: it is.
+    """
+    able = model.capabilities
+    if able is not msgspec.UNSET and endpoint.needs is not None and endpoint.needs not in able:
+        can = ", ".join(able) or "nothing of what is asked for here"
+        raise Unsupported(f"The model can't do this (`{endpoint.path}`). It can: {can}.")
+
+
+def target_of(path: str, scope: Scope) -> bytes:
+    """Tell what is asked of a model server: a path, with the query of the request."""
+    query = scope.get("query_string")
+    return b"%b?%b" % (path.encode(), query) if query else path.encode()

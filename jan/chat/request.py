@@ -19,6 +19,7 @@ Receive = Callable[[], Awaitable[Any]]
 MAX_BIGINT = 2**63 - 1
 """The longest that PostgreSQL can count. Clients may announce twice that."""
 
+MAX_SESSION_LENGTH = 256
 ASK = b'"stream_options":{"include_usage":true}'
 _AT = re.compile(r" - at `\$\.?([^`]+)`$")
 _MISSING = re.compile(r"missing required field `([^`]+)`")
@@ -37,6 +38,14 @@ class Routing(msgspec.Struct):
     model: str
     stream: bool | None = None
     stream_options: dict[str, Any] | msgspec.UnsetType | None = msgspec.UNSET
+    prompt_cache_key: Any = None
+    """OpenAI's: what requests have in common whose prompts begin alike."""
+
+    @property
+    def session(self) -> str | None:
+        """That key, if it is one."""
+        key = self.prompt_cache_key
+        return key if isinstance(key, str) and len(key) <= MAX_SESSION_LENGTH else None
 
 
 _routing = msgspec.json.Decoder(Routing)

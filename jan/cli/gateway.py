@@ -11,6 +11,9 @@ def gateway(
     fd: Annotated[
         int | None, typer.Option(help="Inherited listening socket, in place of host and port.")
     ] = None,
+    managed: Annotated[
+        bool, typer.Option(help="Leave it to `jan serve` to tell of model servers.")
+    ] = False,
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes any.")] = None,
 ) -> None:
@@ -26,4 +29,4 @@ def gateway(
     settings = loaded.settings
     telemetry.configure(settings.log_format, settings.log_level)
     sock = listener.listen(settings.host, settings.port) if fd is None else socket.socket(fileno=fd)
-    uvloop.run(worker.run(loaded, sock))
+    uvloop.run(worker.run(loaded, sock, is_alone=not managed))

@@ -74,7 +74,7 @@ class Aided:
             note_usage(self._exchange, self._machine.usage)
 
     async def _stream(self, scope: Scope) -> None:
-        events = self._run.stream(request_id=self._exchange.request_id, headers=scope["headers"])
+        events = self._run.stream(self._exchange, headers=scope["headers"])
         async with aclosing(events):
             async for batch in events:
                 if deltas := self._completion.deltas(batch):
@@ -95,7 +95,7 @@ class Aided:
 
     async def _whole(self, scope: Scope) -> None:
         told: list[Delta] = []
-        events = self._run.stream(request_id=self._exchange.request_id, headers=scope["headers"])
+        events = self._run.stream(self._exchange, headers=scope["headers"])
         async with aclosing(events):
             async for batch in events:
                 told += self._completion.deltas(batch)

@@ -16,7 +16,7 @@ from jan.caller import Caller
 from jan.chat import reading, request
 from jan.chat.dialect import CHAT, OPENAI
 from jan.chat.passage import Passage, Send
-from jan.chat.relay import Relay, Relayed
+from jan.chat.relay import Relay, Relayed, target_of
 from jan.chat.request import Receive
 from jan.conv import asking, turn
 from jan.conv import tools as conv_tools
@@ -28,6 +28,7 @@ from jan.conv.tools import Aid
 from jan.conv.turn import Turn
 from jan.conversations.items import Item
 from jan.errors import JanError, Unsupported, UpstreamError
+from jan.inference.ask import Ask
 from jan.inference.chat import Chat
 from jan.inference.connection import Connection
 from jan.inference.upstream import UNREADABLE
@@ -51,7 +52,7 @@ class Talks:
         """`tools` makes what carries tools out for a caller. None: nobody does."""
         self._relay = relay
         self._tools = tools
-        self._chat = Chat(relay.upstream, relay.catalog)
+        self._chat = Chat(relay.fleet)
 
     async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a POST to `PATH`.
@@ -72,7 +73,7 @@ class Talks:
         if asked.is_stored:
             caller.require(Permission.CONVERSATIONS_WRITE)
         exchange.is_stream = bool(asked.stream)
-        exchange.model = relay.catalog.find(asked.model, caller.allowed_models).id
+        exchange.model = relay.fleet.catalog.find(asked.model, caller).id
         asking_usage = request.ask_for_usage(body, asked) if exchange.is_stream else None
         members = asking.for_model(asking_usage or body)
         aid = self._aid(caller, body) if conv_tools.has_ours(asked) else None
@@ -84,7 +85,19 @@ class Talks:
             talk = _Talk(
                 relay, exchange, passage, asked, begun, hides_usage=asking_usage is not None
             )
-            await talk.run(scope, msgspec.json.encode(members))
+            await talk.run(
+                Ask(
+                    target_of(CHAT.path, scope),
+                    scope["headers"],
+                    exchange.request_id,
+                    msgspec.json.encode(members),
+                    model=exchange.model,
+                    asked_as=asked.model,
+                    caller=caller,
+                    exchange=exchange,
+                    session=begun.conversation_id,
+                )
+            )
             return
         run = aid.run(self._chat, members, messages or asked.messages)
         first = _first(begun, asked)

@@ -80,6 +80,7 @@ class Aid:
     ) -> Run:
         """Make what has the model answer. `members` are all that it gets but for its tools."""
         body = {name: value for name, value in members.items() if name not in OURS}
+        body["model"] = self.create.model
         body["messages"] = list(messages)  # to which the loop adds
         asked = reading.Asked(self.create, [], {})
         # Nobody is shown this response: what it is made of is told as a chat.

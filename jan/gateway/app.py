@@ -28,9 +28,10 @@ def create_app(parts: Parts) -> Front:
     """Make the app that the server runs."""
     origins = Origins(parts.allowed_origins)
     relay = parts.relay
+    catalog = relay.fleet.catalog
     passages = relay.passages
     making = Responses(
-        Chat(relay.upstream, parts.catalog),
+        Chat(relay.fleet),
         passages,
         Seal(parts.key_secret),
         parts.leases,
@@ -39,27 +40,27 @@ def create_app(parts: Parts) -> Front:
         max_body_bytes=relay.max_body_bytes,
     )
     site = Site(parts.public_url, parts.names, origins.allows)
-    mcp = Late(parts.toolbox, parts.catalog, passages, max_body_bytes=relay.max_body_bytes)
+    mcp = Late(parts.toolbox, catalog, passages, max_body_bytes=relay.max_body_bytes)
     keyed = Router(
         "/",
         route_handlers=[
             *chat.handlers(relay),
             *responses.handlers(making),
             conversations.router(max_body_bytes=relay.max_body_bytes),
-            models.router(parts.catalog),
+            models.router(catalog),
             *administration.routers(
                 parts.settings, parts.key_secret, parts.passwords, parts.invites
             ),
             conv.chat_handler(Talks(relay, parts.carriers and parts.carriers.of)),
             conv.workspace_router(),
-            models.router(parts.catalog, "/v1/conv/models", "_for_conversations"),
+            models.router(catalog, "/v1/conv/models", "_for_conversations"),
             auth.router(parts.means),
         ],
         # A function, because Litestar copies everything else deeply: there is one cache of them.
         middleware=[lambda app: Authenticate(app, parts.credentials)],
     )
     open_to_all = probes.handlers(
-        parts.catalog,
+        parts.standing,
         parts.checks,
         parts.optional_checks,
         is_draining=lambda: passages.is_draining,

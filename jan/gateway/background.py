@@ -16,8 +16,12 @@ from jan.auth import jobs as auth
 from jan.auth import reset
 from jan.auth.codes import Codes
 from jan.db import dsn, engine
+from jan.fleet import configured
+from jan.fleet.credentials import ProviderKeys
+from jan.gateway import fleet
 from jan.gateway.carriers import opened
-from jan.gateway.model_server import ModelServer
+from jan.gateway.watchers import Watchers
+from jan.inference.chat import Chat
 from jan.invites import jobs as invites
 from jan.jobs import housekeeping, worker
 from jan.jobs.queue import Job, Schedule
@@ -99,7 +103,7 @@ async def run(loaded: Loaded) -> None:
         application_name="jan worker",
     )
     guard = Guard.configured(settings)
-    model_server = ModelServer.configured(settings, guard)
+    models = fleet.configured(settings, secrets, guard)
     recorder, tool_calls, news = UsageRecorder(), ToolCallRecorder(), News()
     leases = Leases(news)
     async with (
@@ -109,17 +113,18 @@ async def run(loaded: Loaded) -> None:
         asyncio.TaskGroup() as group,
     ):
         making = Background(
-            model_server.chat,
+            Chat(models),
             Seal(secrets.api_key_secret),
             leases,
-            metering.into(recorder),
+            metering.into(recorder, models.described),
             carriers=carriers,
             timeout_s=settings.background_timeout_s,
         )
         beside = [
             group.create_task(part)
             for part in (
-                model_server.catalog.run(),
+                Watchers.configured(settings, secrets, database, models).run(),
+                _name_model_server(settings, secrets),
                 recorder.run(),
                 tool_calls.run(),
                 leases.run(),
@@ -131,8 +136,14 @@ async def run(loaded: Loaded) -> None:
         await asyncio.wait([working])
         for task in beside:
             task.cancel()
-    model_server.close()
+    models.close()
     log.info("stopped")
+
+
+async def _name_model_server(settings: Settings, secrets: Keyring) -> None:
+    """Have the registry know the model server that is named here: nobody else may be told of it."""
+    if settings.inference_model_url is not None:
+        await configured.keep_trying(settings, ProviderKeys(secrets.api_key_secret))
 
 
 def _until_signalled(working: asyncio.Task[None]) -> None:

@@ -141,10 +141,13 @@ class Front:
             # The template, not the path: a path may hold anything a client can think of.
             path=scope.get("path_template"),
             model=exchange.model,
+            provider=exchange.provider,
+            endpoint=exchange.endpoint_id,
             status=exchange.status,
             error=exchange.error_code,
             bytes_in=exchange.request_bytes,
             bytes_out=exchange.response_bytes,
+            queue_ms=exchange.queue_ms and round(exchange.queue_ms, 1),
             ttft_ms=ttft_ms and round(ttft_ms, 1),
             ms=round(exchange.duration_ms, 1),
             prompt_tokens=exchange.prompt_tokens,

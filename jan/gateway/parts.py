@@ -2,14 +2,13 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from jan.auth.cache import Credential
 from jan.auth.means import Means
 from jan.auth.passwords import Passwords
 from jan.caller import Caller
 from jan.chat.relay import Relay
-from jan.inference.catalog import Catalog
 from jan.invites.means import Means as InviteMeans
 from jan.responses.carrying import Carriers
 from jan.responses.leases import Leases
@@ -46,8 +45,9 @@ class Parts:
     passwords: Passwords
     means: Means
     """Of signing in."""
-    catalog: Catalog
     relay: Relay
+    standing: Callable[[], Mapping[str, Any]]
+    """Tells how the fleet stands."""
     invites: InviteMeans
     checks: Mapping[str, Check]
     """What else a request depends on, by name."""

@@ -12,7 +12,6 @@ from litestar.handlers import HTTPRouteHandler
 from jan import clock
 from jan.errors import JanError
 from jan.gateway.parts import Check
-from jan.inference.catalog import Catalog
 from jan.inference.health import Health
 
 CHECK_TIMEOUT_S = 2.0
@@ -20,7 +19,7 @@ CHECK_TIMEOUT_S = 2.0
 
 
 def handlers(
-    catalog: Catalog,
+    standing: Callable[[], Mapping[str, Any]],
     checks: Mapping[str, Check],
     optional_checks: Mapping[str, Check],
     is_draining: Callable[[], bool],
@@ -28,7 +27,7 @@ def handlers(
     """Make the routes."""
     started_at = clock.now()
     looks = {**checks, **optional_checks}
-    dependencies = {"inference": catalog.health} | {name: Health() for name in looks}
+    dependencies = {name: Health() for name in looks}
 
     @get("/healthcheck", operation_id="check_health")
     async def check_health() -> Response[bytes]:
@@ -45,9 +44,10 @@ def handlers(
         """Say whether a chat would be answered, and what each dependency's state is. 503 if not."""
         await asyncio.gather(*(_look_at(dependencies[name], looks[name]) for name in looks))
         needed = (health for name, health in dependencies.items() if name not in optional_checks)
-        is_ready = all(health.ok for health in needed) and not is_draining()
-        states = {name: _describe(health) for name, health in dependencies.items()}
-        states["inference"]["models"] = [model.id for model in catalog.models]
+        inference = standing()
+        is_ready = inference["ok"] and all(health.ok for health in needed) and not is_draining()
+        states = {"inference": inference}
+        states |= {name: _describe(health) for name, health in dependencies.items()}
         status = "shutting down" if is_draining() else "ready" if is_ready else "not ready"
         return Response(
             {"status": status, "dependencies": states}, status_code=200 if is_ready else 503

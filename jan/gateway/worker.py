@@ -17,12 +17,15 @@ from jan.auth.tokens import AccessTokens
 from jan.chat.relay import Relay
 from jan.db import dsn, engine, migrate
 from jan.errors import Unavailable
-from jan.gateway import server
+from jan.fleet import configured
+from jan.fleet.credentials import ProviderKeys
+from jan.gateway import fleet, server
 from jan.gateway.app import create_app
 from jan.gateway.background import do_jobs
 from jan.gateway.carriers import opened
-from jan.gateway.model_server import ModelServer
 from jan.gateway.parts import Parts
+from jan.gateway.watchers import Watchers
+from jan.inference.chat import Chat
 from jan.invites.means import Means as InviteMeans
 from jan.mcp import site
 from jan.net.guard import Guard
@@ -38,15 +41,18 @@ from jan.usage.tool_calls import ToolCallRecorder
 log = structlog.get_logger("jan.gateway")
 
 
-async def run(loaded: Loaded, listener: socket.socket) -> None:
-    """Serve on `listener` until told to stop. Usage is written before it returns."""
+async def run(loaded: Loaded, listener: socket.socket, *, is_alone: bool) -> None:
+    """Serve on `listener` until told to stop. Usage is written before it returns.
+
+    `is_alone`: no `jan serve` has started this process, so it tells the registry of the model
+    server that the settings name.
+    """
     settings = loaded.settings
     secrets = keyring.load(settings)
     guard = Guard.configured(settings)
-    model_server = ModelServer.configured(settings, guard)
+    models = fleet.configured(settings, secrets, guard)
     relay = Relay(
-        model_server.upstream,
-        model_server.catalog,
+        models,
         heartbeat_s=settings.heartbeat_s,
         max_body_bytes=settings.max_body_bytes,
     )
@@ -71,16 +77,20 @@ async def run(loaded: Loaded, listener: socket.socket) -> None:
             secrets.api_key_secret,
             AccessTokens(secrets.jwt_secret, secrets.jwt_previous_secrets),
         )
-        record = metering.into(recorder)
+        record = metering.into(recorder, models.described)
         news = News()
         leases = Leases(news)
-        lasting = (credentials, recorder, tool_calls, model_server.catalog, leases)
+        watchers = Watchers.configured(settings, secrets, database, models)
+        lasting = (credentials, recorder, tool_calls, watchers, leases)
         running = [background.create_task(part.run()) for part in lasting]
         running.append(background.create_task(news.run(database.dsn)))
+        if is_alone:
+            keys = ProviderKeys(secrets.api_key_secret)
+            running.append(background.create_task(configured.keep_trying(settings, keys)))
         jobs = []
         if settings.run_jobs:
             making = Background(
-                model_server.chat,
+                Chat(models),
                 Seal(secrets.api_key_secret),
                 leases,
                 record,
@@ -96,8 +106,8 @@ async def run(loaded: Loaded, listener: socket.socket) -> None:
                 key_secret=secrets.api_key_secret,
                 passwords=passwords,
                 means=means,
-                catalog=model_server.catalog,
                 relay=relay,
+                standing=watchers.checks.standing,
                 invites=InviteMeans.configured(settings, secrets, passwords=passwords),
                 checks={
                     "database": partial(_check, database, "primary"),
@@ -123,7 +133,7 @@ async def run(loaded: Loaded, listener: socket.socket) -> None:
             await asyncio.wait([task])
         for task in running:
             task.cancel()
-    model_server.close()
+    models.close()
 
 
 async def _check(database: engine.Database, server: str) -> None:

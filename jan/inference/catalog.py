@@ -1,25 +1,20 @@
-"""Which models the model server has, asked again and again in the background, kept in memory."""
+"""Which models can be asked for, and by whom: kept in memory, from the registry of the fleet."""
 
-import asyncio
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Protocol
 
 import msgspec
-import structlog
 
-from jan.errors import ModelNotFound, UpstreamError
-from jan.inference.client import Unreachable
-from jan.inference.connection import ConnectionLost
+from jan.caller import Caller
+from jan.errors import ModelLoading, ModelNotFound
+from jan.inference.condition import Condition
 from jan.inference.health import Health
-from jan.inference.upstream import UNREADABLE, Upstream, loading
+from jan.inference.registry import Capability, Described, Endpoint, Registry, Served, Sleeping
 
-POLL_S = 5.0
-"""Between two looks while all is well. New models (LoRA adapters) appear within it."""
-POLL_WHILE_DOWN_S = 0.25
-"""Between two looks while it is not: a loaded model is noticed at once."""
-POLL_TIMEOUT_S = 10.0
-"""A server too busy to list its models for so long answers nobody."""
+RETRY_AFTER_S = 5
+"""What a client is told to wait while a model loads: short beside the load, long beside a look."""
 
-log = structlog.get_logger("jan.inference")
+NOTHING_SAID = Described()
 
 
 class Model(msgspec.Struct, frozen=True):
@@ -34,81 +29,126 @@ class Model(msgspec.Struct, frozen=True):
     owned_by: str = "jan"
     max_model_len: int | msgspec.UnsetType | None = msgspec.UNSET
     """vLLM's: the longest context in tokens. Coding agents read it."""
+    context_length: int | msgspec.UnsetType = msgspec.UNSET
+    """The same, as other servers call it."""
+    capabilities: Sequence[Capability] | msgspec.UnsetType = msgspec.UNSET
+    """What it can do, where that is known."""
 
 
-class _Answer(msgspec.Struct):
-    data: list[Model]
+class Serving(Protocol):
+    """An instance, as far as it matters here."""
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """What is known of it."""
+        ...
+
+    @property
+    def condition(self) -> Condition:
+        """How it is."""
+        ...
+
+    @property
+    def names(self) -> Mapping[str, Served]:
+        """Its models, by the names that clients ask by."""
+        ...
 
 
 class Catalog:
-    """What can be asked for. `run` keeps it true."""
+    """What can be asked for."""
 
-    def __init__(
-        self, upstream: Upstream, *, why_away: Callable[[], str | None] = lambda: None
-    ) -> None:
-        """Take what may know better than we see why the model server does not answer."""
-        self._upstream = upstream
-        self._why_away = why_away
+    def __init__(self, can_answer: Callable[[str, Caller], bool]) -> None:
+        self._can_answer = can_answer
         self._models: dict[str, Model] = {}
-        self._look_now = asyncio.Event()
+        self._aliases: Mapping[str, str] = {}
+        self.sleeping: Mapping[str, Sleeping] = {}
+        """Models that are loaded again once they are asked for, or are being loaded by now."""
+        self._is_known = False
         self.health = Health()
+        """Whether anything can be asked for."""
 
     @property
     def models(self) -> Sequence[Model]:
-        """All models. Those last known, while the model server is away."""
+        """All models. Those last known, while their servers are away."""
         return list(self._models.values())
 
-    def find(self, model_id: str, allowed: Container[str] | None = None) -> Model:
-        """Find a model among those that a caller may use. None: all.
+    def apply(self, registry: Registry, serving: Mapping[str, Sequence[Serving]]) -> None:
+        """Know this from now on."""
+        self._is_known = True
+        found: dict[str, Served] = {each.model: each.served for each in registry.sleeping}
+        found |= {name: instances[0].names[name] for name, instances in serving.items()}
+        self._models = {
+            name: _model(name, served, said)
+            for name, served in found.items()
+            if (said := registry.models.get(name, NOTHING_SAID)).is_enabled
+        }
+        self._aliases = registry.aliases
+        self.sleeping = {each.model: each for each in registry.sleeping}
+
+    def look(self, instances: Iterable[Serving]) -> None:
+        """Take notice of how the instances are."""
+        known = list(instances)
+        if any(each.names and each.condition.state in ("healthy", "degraded") for each in known):
+            self.health.good()
+            return
+        if self.sleeping:
+            self.health.good()
+            return
+        errors = [each.condition.last_error for each in known if each.condition.last_error]
+        self.health.bad(errors[0] if errors else "no model server has answered yet")
+
+    def usable(self, caller: Caller) -> Sequence[Model]:
+        """Tell which models a caller may use.
 
         Raises:
-            ModelLoading: the model server is away, so nothing is known for certain.
-            ModelNotFound: it is there, and has no such model.
+            ModelLoading: this process has not learned yet which there are.
         """
+        if not self._is_known:
+            raise loading()
+        return [model for model in self._models.values() if caller.may_use(model.id)]
+
+    def find(self, asked_as: str, caller: Caller) -> Model:
+        """Find a model among those that a caller may use, by its name or by another one of it.
+
+        Raises:
+            ModelLoading: nobody can answer, so that nothing is known for certain.
+            ModelNotFound: there is no such model.
+        """
+        name = self._aliases.get(asked_as, asked_as)
+        model = self._models.get(name)
+        if model is not None and caller.may_use(name, asked_as):
+            if not self._can_answer(name, caller):
+                raise loading()
+            return model
         if not self.health.ok:
             raise loading()
-        model = self._models.get(model_id)
-        if model is None or (allowed is not None and model_id not in allowed):
-            raise ModelNotFound(f"The model `{model_id}` does not exist.", param="model")
-        return model
+        raise ModelNotFound(f"The model `{asked_as}` does not exist.", param="model")
 
-    def doubt(self) -> None:
-        """Look again at once: a request has just failed in a way that says the server is away."""
-        self._look_now.set()
+    def described(self, asked_as: str, caller: Caller) -> Model:
+        """Find a model, whether or not anybody can answer for it now. Raises as `find`."""
+        name = self._aliases.get(asked_as, asked_as)
+        model = self._models.get(name)
+        if model is not None and self.health.ok and caller.may_use(name, asked_as):
+            return model
+        return self.find(asked_as, caller)
 
-    async def run(self) -> None:
-        """Keep looking, for ever."""
-        while True:
-            await self._look()
-            self._look_now.clear()
-            try:
-                async with asyncio.timeout(POLL_S if self.health.ok else POLL_WHILE_DOWN_S):
-                    await self._look_now.wait()
-            except TimeoutError:
-                pass
 
-    async def _look(self) -> None:
-        try:
-            async with asyncio.timeout(POLL_TIMEOUT_S):
-                body = await self._upstream.get(b"/v1/models")
-            models = msgspec.json.decode(body, type=_Answer).data
-        except TimeoutError:
-            self._is_away(f"no answer within {POLL_TIMEOUT_S:g} s")
-        except (Unreachable, ConnectionLost, UpstreamError, *UNREADABLE) as error:
-            self._is_away(str(error))
-        else:
-            self._models = {model.id: model for model in models}
-            if not models:  # it answers, but no chat would be answered
-                self._is_away("the model server has no model")
-            elif self.health.good():
-                log.info("inference is ready", models=list(self._models))
+def _model(name: str, served: Served, said: Described) -> Model:
+    length = said.context_length or served.max_model_len
+    able = said.capabilities if said.capabilities is not None else served.capabilities
+    return Model(
+        name,
+        served.created,
+        owned_by=said.owned_by or served.owned_by,
+        max_model_len=length or msgspec.UNSET,
+        context_length=length or msgspec.UNSET,
+        capabilities=msgspec.UNSET if able is None else able,
+    )
 
-    def _is_away(self, error: str) -> None:
-        """Send new requests away. Those that run are left alone.
 
-        A server too busy to list its models may be busy with their answers, and one that is gone
-        is noticed by their own connections.
-        """
-        error = self._why_away() or error
-        if self.health.bad(error):
-            log.warning("inference is away", error=error)
+def loading() -> ModelLoading:
+    """Say that no model can answer yet."""
+    return ModelLoading(
+        "The model is not ready: it is loading or being restarted. Try again in a few seconds.",
+        retry_after_s=RETRY_AFTER_S,
+    )

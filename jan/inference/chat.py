@@ -5,19 +5,23 @@ chat completions asks here, and fails in the same words.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Container, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 import msgspec
 
 from jan import sse
+from jan.caller import Caller
 from jan.errors import InvalidRequest, JanError, UpstreamError
 from jan.inference import chunks
-from jan.inference.catalog import Catalog, Model
+from jan.inference.ask import Ask
+from jan.inference.catalog import Model
 from jan.inference.chunks import Chunk
 from jan.inference.connection import Connection, ConnectionLost
-from jan.inference.upstream import UNREADABLE, Refused, Upstream, refusal
+from jan.inference.fleet import Fleet
+from jan.inference.upstream import UNREADABLE, Refused, refusal
+from jan.telemetry import Exchange
 
 PATH = b"/v1/chat/completions"
 FAREWELL_S = 0.1
@@ -31,19 +35,27 @@ class _Error(msgspec.Struct):
 
 
 class Chat:
-    """The chat completions of the model server."""
+    """The chat completions of the fleet's models.
 
-    def __init__(self, upstream: Upstream, catalog: Catalog) -> None:
-        self._upstream = upstream
-        self._catalog = catalog
+    Who asks, and what became of it, is in the `Exchange` that each request is part of. `session` is
+    what several of them have in common whose prompts begin alike.
+    """
 
-    def model(self, model_id: str, allowed: Container[str] | None) -> Model:
+    def __init__(self, fleet: Fleet) -> None:
+        self._fleet = fleet
+
+    def model(self, model_id: str, caller: Caller) -> Model:
         """Find the model that is asked for. Raises as `Catalog.find` does."""
-        return self._catalog.find(model_id, allowed)
+        return self._fleet.catalog.find(model_id, caller)
 
     @asynccontextmanager
     async def stream(
-        self, body: Mapping[str, Any], *, request_id: str, headers: Headers = ()
+        self,
+        body: Mapping[str, Any],
+        exchange: Exchange,
+        *,
+        headers: Headers = (),
+        session: str | None = None,
     ) -> AsyncGenerator[AsyncIterator[Sequence[Chunk]]]:
         """Ask for a stream. Inside the block its chunks can be read, all that have come at a time.
 
@@ -56,46 +68,75 @@ class Chat:
             UpstreamError: it broke off before the last event, or is not understood.
         """
         asked = {**body, "stream": True, "stream_options": {"include_usage": True}}
-        async with self._ask(PATH, asked, headers, request_id) as answer:
+        async with self._ask(PATH, asked, exchange, headers, session) as answer:
             if not answer.headers.get(b"content-type", b"").startswith(b"text/event-stream"):
                 raise UpstreamError("The model server was asked for a stream and sent none.")
             async with aclosing(_read(answer)) as batches:
                 yield batches
 
     async def whole(
-        self, body: Mapping[str, Any], *, request_id: str, headers: Headers = ()
+        self,
+        body: Mapping[str, Any],
+        exchange: Exchange,
+        *,
+        headers: Headers = (),
+        session: str | None = None,
     ) -> Chunk:
         """Ask for an answer in one piece. Cancelling aborts generation. Raises as `stream`."""
-        async with self._ask(PATH, body, headers, request_id) as answer:
+        async with self._ask(PATH, body, exchange, headers, session) as answer:
             chunk = chunks.read(await answer.read_all())
             if not chunk.choices:
                 raise UpstreamError("The model server's answer holds no message.")
             return chunk
 
     async def post(
-        self, target: bytes, body: Mapping[str, Any], *, request_id: str, headers: Headers = ()
+        self,
+        target: bytes,
+        body: Mapping[str, Any],
+        exchange: Exchange,
+        *,
+        headers: Headers = (),
+        session: str | None = None,
     ) -> bytes:
         """Ask the model server something else, and give its answer. Raises as `stream`."""
-        async with self._ask(target, body, headers, request_id) as answer:
+        async with self._ask(target, body, exchange, headers, session) as answer:
             return await answer.read_all()
 
     @asynccontextmanager
     async def _ask(
-        self, target: bytes, body: Mapping[str, Any], headers: Headers, request_id: str
+        self,
+        target: bytes,
+        body: Mapping[str, Any],
+        exchange: Exchange,
+        headers: Headers,
+        session: str | None,
     ) -> AsyncGenerator[Connection]:
+        caller = exchange.caller
+        assert caller is not None
         try:
             encoded = msgspec.json.encode(body)
         except RecursionError:  # what could just be decoded, but not here, further down the stack
             raise InvalidRequest("The request is nested too deeply.") from None
-        try:
-            async with self._upstream.post(target, headers, request_id, encoded) as answer:
-                if answer.status >= 300:  # noqa: PLR2004
-                    raise refusal(answer, await answer.read_all(), target.decode())
+        ask = Ask(
+            target,
+            headers,
+            exchange.request_id,
+            encoded,
+            model=self.model(body["model"], caller).id,
+            asked_as=body["model"],
+            caller=caller,
+            exchange=exchange,
+            session=session,
+        )
+        async with self._fleet.post(ask) as answer:
+            if answer.status >= 300:  # noqa: PLR2004
+                raise refusal(answer, await answer.read_all(), target.decode())
+            try:
                 yield answer
-        except JanError as error:
-            if not isinstance(error, Refused | InvalidRequest):
-                self._catalog.doubt()
-            raise
+            except JanError as error:
+                if not isinstance(error, Refused | InvalidRequest):
+                    self._fleet.doubt(exchange)
+                raise
 
 
 async def _read(answer: Connection) -> AsyncGenerator[Sequence[Chunk]]:

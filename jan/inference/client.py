@@ -5,8 +5,9 @@ before a byte of the answer: the server had ended it while we wrote. Nothing els
 """
 
 import asyncio
+import functools
 import ssl
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import asynccontextmanager
 from urllib.parse import unquote, urlsplit
 
@@ -15,6 +16,16 @@ from jan.inference.connection import Connection, ConnectionLost
 
 IDLE_LIMIT_S = 4.0
 """Longest rest after which a connection is used again. vLLM closes its own after 5 s."""
+
+
+@functools.cache
+def _trusted() -> ssl.SSLContext:
+    """Whom this machine trusts: milliseconds and megabytes to read, so once for all clients."""
+    return ssl.create_default_context()
+
+
+Headers = Iterable[tuple[bytes, bytes]]
+MayLeave = Callable[[], bool]
 
 
 class Unreachable(Exception):
@@ -31,7 +42,7 @@ class Client:
         parts = urlsplit(url)
         self._socket = unquote(parts.path) if parts.scheme == "unix" else None
         self._host = parts.hostname or "localhost"
-        self._ssl = ssl.create_default_context() if parts.scheme == "https" else None
+        self._ssl = _trusted() if parts.scheme == "https" else None
         self._port = parts.port or (443 if self._ssl else 80)
         self._base = b"" if self._socket else parts.path.rstrip("/").encode()
         host = parts.netloc.rpartition("@")[2] or self._host
@@ -44,7 +55,7 @@ class Client:
         self,
         method: bytes,
         target: bytes,
-        headers: Iterable[tuple[bytes, bytes]] = (),
+        headers: Headers = (),
         body: bytes = b"",
     ) -> AsyncGenerator[Connection]:
         """Send a request; inside the block its answer can be read. Leaving early aborts it.
@@ -53,19 +64,36 @@ class Client:
             Unreachable: no connection.
             ConnectionLost: the answer ended before its end; also from reads inside the block.
         """
+        connection = await self.send(method, target, headers, body)
+        try:
+            yield connection
+        finally:
+            self.put_back(connection)
+
+    async def send(  # noqa: PLR0913, PLR0917 - as `request`, and who may end the wait
+        self,
+        method: bytes,
+        target: bytes,
+        headers: Headers = (),
+        body: bytes = b"",
+        pending: dict[Connection, MayLeave] | None = None,
+        may_leave: MayLeave = lambda: False,
+    ) -> Connection:
+        """Send a request and wait for the head of its answer. `put_back` is owed afterwards.
+
+        While its head is awaited the connection is in `pending`, with what tells whether that could
+        be done elsewhere: whoever aborts it there has ConnectionLost raised here. Raises as
+        `request`.
+        """
         lines = [method, b" ", self._base, target, self._host_line]
         for name, value in headers:
             lines += (b"\r\n", name, b": ", value)
         lines.append(b"\r\ncontent-length: %d\r\n\r\n" % len(body))
-        connection = await self._send(b"".join(lines), body)
-        try:
-            yield connection
-        finally:
-            self._put_back(connection)
-
-    async def _send(self, head: bytes, body: bytes) -> Connection:
+        head = b"".join(lines)
         while True:
             connection = self._take_idle() or await self._connect()
+            if pending is not None:
+                pending[connection] = may_leave
             try:
                 await connection.request(head, body)
             except ConnectionLost as lost:
@@ -77,6 +105,9 @@ class Client:
                 raise
             else:
                 return connection
+            finally:
+                if pending is not None:
+                    pending.pop(connection, None)
 
     def _take_idle(self) -> Connection | None:
         oldest_s = clock.monotonic_s() - IDLE_LIMIT_S
@@ -88,7 +119,8 @@ class Client:
             connection.abort()
         return None
 
-    def _put_back(self, connection: Connection) -> None:
+    def put_back(self, connection: Connection) -> None:
+        """Keep a connection whose answer was read to its end; end any other."""
         if connection.is_reusable:
             connection.idle_since_s = clock.monotonic_s()
             self._idle.append(connection)

@@ -1,19 +1,14 @@
-"""The model server behind Jan: what is sent to it, and what its failures mean to a caller."""
+"""A model server behind Jan: what is sent to it, and what its failures mean to a caller."""
 
 import re
-from collections.abc import AsyncGenerator, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import msgspec
 
-from jan.errors import ContextLengthExceeded, JanError, ModelLoading, UpstreamError
-from jan.inference.client import Client, Unreachable
-from jan.inference.connection import Connection, ConnectionLost
-from jan.inference.images import Images
-
-RETRY_AFTER_S = 5
-"""What a client is told to wait while a model loads: short beside the load, long beside a poll."""
+from jan.errors import ContextLengthExceeded, JanError, UpstreamError
+from jan.inference.client import Client, MayLeave
+from jan.inference.connection import Connection
 
 NOT_FORWARDED = frozenset(
     {
@@ -130,58 +125,58 @@ def _text(value: object) -> str | None:
 
 
 class Upstream:
-    """Sends requests to the model server and tells its failures in Jan's words."""
+    """Sends requests to one model server."""
 
-    def __init__(self, client: Client, *, api_key: str | None, images: Images | None) -> None:
-        """Without `images`, requests go on as they are: the server fetches what they name."""
+    def __init__(self, client: Client, *, api_key: str | None) -> None:
         self._client = client
-        self._images = images
-        # Without the second, any encoding would be welcome (RFC 9110, section 12.5.3).
-        self._headers = [(b"content-type", b"application/json"), (b"accept-encoding", b"identity")]
+        # Without it any encoding would be welcome (RFC 9110, section 12.5.3).
+        self._headers = [(b"accept-encoding", b"identity")]
         if api_key:
             self._headers.append((b"authorization", b"Bearer " + api_key.encode()))
+        self._pending: dict[Connection, MayLeave] = {}
+        """Those on which the head of an answer is awaited."""
 
-    @asynccontextmanager
-    async def post(
-        self, target: bytes, headers: Iterable[tuple[bytes, bytes]], request_id: str, body: bytes
-    ) -> AsyncGenerator[Connection]:
-        """Send a caller's request, with their headers but for `NOT_FORWARDED`.
+    async def send(
+        self,
+        target: bytes,
+        headers: Iterable[tuple[bytes, bytes]],
+        body: bytes,
+        may_leave: MayLeave,
+    ) -> Connection:
+        """Send a request, and wait for the head of its answer. `end` is owed afterwards.
 
-        Images that it names by URL are put into it first. Leaving the block before the answer's
-        end aborts generation.
-
-        Raises:
-            InvalidRequest: as `Images.inlined`.
-            ModelLoading: no connection to the model server.
-            UpstreamError: it closed the connection before the end of its answer.
-        """
-        if self._images is not None:
-            body = await self._images.inlined(body)
-        sent = [(name, value) for name, value in headers if name not in NOT_FORWARDED]
-        sent += self._headers
-        sent.append((b"x-request-id", request_id.encode()))
-        try:
-            async with self._client.request(b"POST", target, sent, body) as answer:
-                yield answer
-        except Unreachable:
-            raise loading() from None
-        except ConnectionLost:
-            raise UpstreamError(
-                "The model server stopped before its answer was complete."
-            ) from None
-
-    async def get(self, target: bytes) -> bytes:
-        """Fetch a JSON document.
+        `may_leave` tells, if it comes to that, whether it could be sent elsewhere.
 
         Raises:
             Unreachable, ConnectionLost: as they say.
-            UpstreamError: an answer, but not of status 200.
         """
-        async with self._client.request(b"GET", target, self._headers) as answer:
-            body = await answer.read_all()
-            if answer.status != 200:  # noqa: PLR2004
-                raise UpstreamError(f"status {answer.status}")
-            return body
+        return await self._client.send(
+            b"POST", target, (*headers, *self._headers), body, self._pending, may_leave
+        )
+
+    def end(self, answer: Connection) -> None:
+        """Be done with an answer. One that was not read to its end is aborted, and generation."""
+        self._client.put_back(answer)
+
+    def give_up(self) -> None:
+        """Await no head any more of what could be sent elsewhere."""
+        for connection, may_leave in list(self._pending.items()):
+            if may_leave():
+                connection.abort()
+
+    def close(self) -> None:
+        """Drop the connections that rest."""
+        self._client.close()
+
+
+def forwarded(
+    headers: Iterable[tuple[bytes, bytes]], request_id: str, content_type: bytes
+) -> list[tuple[bytes, bytes]]:
+    """Tell which headers of a caller's go on, and what is said anew."""
+    sent = [(name, value) for name, value in headers if name not in NOT_FORWARDED]
+    sent.append((b"content-type", content_type))
+    sent.append((b"x-request-id", request_id.encode()))
+    return sent
 
 
 def refusal(answer: Connection, body: bytes, path: str) -> JanError:
@@ -191,9 +186,7 @@ def refusal(answer: Connection, body: bytes, path: str) -> JanError:
     return Refused(answer.status, body, answer.headers.get(b"retry-after"), path)
 
 
-def loading() -> ModelLoading:
-    """Say that no model can answer yet."""
-    return ModelLoading(
-        "The model is not ready: it is loading or being restarted. Try again in a few seconds.",
-        retry_after_s=RETRY_AFTER_S,
-    )
+def retry_after_s(answer: Connection) -> int | None:
+    """Tell for how long a server asks to be left alone, if it says so in seconds."""
+    said = answer.headers.get(b"retry-after", b"")
+    return int(said) if said.isdigit() and len(said) < 10 else None  # noqa: PLR2004

@@ -35,15 +35,14 @@ class Models:
 
     async def page(self, caller: Caller, after: str | None, limit: int) -> Entries:
         """List them all: there are few."""
-        allowed = caller.allowed_models
-        known = [each.id for each in self._catalog.models if allowed is None or each.id in allowed]
+        known = [each.id for each in self._catalog.usable(caller)]
         begin = known.index(after) + 1 if after in known else 0
         shown = known[begin : begin + limit]
         return Entries([Entry(each) for each in shown], has_more=begin + limit < len(known))
 
     async def read(self, caller: Caller, document_id: str) -> bytes:
         """Describe one."""
-        return msgspec.json.encode(self._catalog.find(document_id, caller.allowed_models))
+        return msgspec.json.encode(self._catalog.described(document_id, caller))
 
 
 class Conversations:

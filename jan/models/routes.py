@@ -1,5 +1,6 @@
 """What can be asked for: OpenAI's list of models."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -15,7 +16,7 @@ from jan.permissions import Scope
 class ModelList(msgspec.Struct):
     """All models, in one page."""
 
-    data: list[Model]
+    data: Sequence[Model]
     object: str = "list"
 
 
@@ -25,13 +26,12 @@ def router(catalog: Catalog, path: str = "/v1/models", suffix: str = "") -> Rout
     @get("/", operation_id=f"list_models{suffix}")
     async def list_models(request: Request[Caller, Any, Any]) -> ModelList:
         """List the models that can be asked for."""
-        allowed = request.user.allowed_models
-        return ModelList([m for m in catalog.models if allowed is None or m.id in allowed])
+        return ModelList(catalog.usable(request.user))
 
     @get("/{model_id:path}", operation_id=f"get_model{suffix}")
     async def get_model(request: Request[Caller, Any, Any], model_id: FromPath[str]) -> Model:
         """Describe one model. Its id may hold slashes, written plainly or as %2F."""
-        return catalog.find(model_id.removeprefix("/"), request.user.allowed_models)
+        return catalog.described(model_id.removeprefix("/"), request.user)
 
     return Router(
         path,

@@ -45,14 +45,14 @@ class Answering:
             note_usage(self._exchange, self._machine.usage)
 
     async def _whole(self, scope: Scope) -> None:
-        await self._run.whole(request_id=self._exchange.request_id, headers=scope["headers"])
+        await self._run.whole(self._exchange, headers=scope["headers"])
         await self._keeper.keep()
         body = response.encode(self._machine.response)
         await self._passage.answer(200, b"application/json", body)
 
     async def _stream(self, scope: Scope) -> None:
         exchange, passage = self._exchange, self._passage
-        events = self._run.stream(request_id=exchange.request_id, headers=scope["headers"])
+        events = self._run.stream(exchange, headers=scope["headers"])
         async with aclosing(events):
             async for batch in events:
                 if not passage.has_begun:

@@ -182,10 +182,10 @@ class Making:
         exchange.is_stream = claim.is_stream
         exchange.status, exchange.error_code = LEFT, "cancelled"
         try:
-            self._chat.model(create.model, caller.allowed_models)
+            self._chat.model(create.model, caller)
             carrying = self._carriers and self._carriers.of(caller, claim.id)
             run = Run(self._chat, create, prompt, machine, carrying)
-            async with aclosing(run.stream(request_id=claim.id)) as batches:
+            async with aclosing(run.stream(exchange)) as batches:
                 async for made in batches:
                     self._log.add(made)
                     exchange.response_bytes += sum(map(len, made))

@@ -15,6 +15,7 @@ from jan.responses.loop import Loop, Tools
 from jan.responses.machine import Machine
 from jan.responses.schemas import Create
 from jan.responses.translation import Prompt
+from jan.telemetry import Exchange
 
 PARAMS = {
     "messages": "input",
@@ -51,12 +52,13 @@ class Run:
         self._prompt = prompt
         self._params = params
         self._tries = 0
+        self._session = create.prompt_cache_key or create.conversation_id
         self._loop: Loop | None = None
         if tools is not None and prompt.toolset.is_carried_out_here:
             self._loop = Loop(machine, create, prompt, tools)
 
     async def stream(
-        self, *, request_id: str, headers: Headers = ()
+        self, exchange: Exchange, *, headers: Headers = ()
     ) -> AsyncGenerator[list[bytes]]:
         """Yield events: those of the beginning once the model server has taken the request.
 
@@ -68,7 +70,7 @@ class Run:
         """
         machine, loop = self.machine, self._loop
         if loop is None:
-            async with self._opened(request_id, headers) as batches:
+            async with self._opened(exchange, headers) as batches:
                 yield machine.begin()
                 async for made in self._fed(batches):
                     yield made
@@ -79,7 +81,7 @@ class Run:
             async for made in beginning:
                 yield made
         while True:
-            async with self._opened(request_id, headers) as batches:
+            async with self._opened(exchange, headers) as batches:
                 async for made in self._fed(batches):
                     yield made
             if made := machine.end_round():
@@ -104,17 +106,17 @@ class Run:
             if made:
                 yield made
 
-    async def whole(self, *, request_id: str, headers: Headers = ()) -> None:
+    async def whole(self, exchange: Exchange, *, headers: Headers = ()) -> None:
         """Make all of the response at once, without events. Raises as `stream`."""
         if self._loop is not None:
-            async with aclosing(self.stream(request_id=request_id, headers=headers)) as events:
+            async with aclosing(self.stream(exchange, headers=headers)) as events:
                 async for _ in events:
                     pass
             return
         while True:
             try:
                 answer = await self._chat.whole(
-                    self._prompt.body, request_id=request_id, headers=headers
+                    self._prompt.body, exchange, headers=headers, session=self._session
                 )
                 break
             except JanError as error:
@@ -124,13 +126,15 @@ class Run:
 
     @asynccontextmanager
     async def _opened(
-        self, request_id: str, headers: Headers
+        self, exchange: Exchange, headers: Headers
     ) -> AsyncGenerator[AsyncIterator[Sequence[Chunk]]]:
         async with AsyncExitStack() as stack:
             while True:
                 try:
                     batches = await stack.enter_async_context(
-                        self._chat.stream(self._prompt.body, request_id=request_id, headers=headers)
+                        self._chat.stream(
+                            self._prompt.body, exchange, headers=headers, session=self._session
+                        )
                     )
                     break
                 except JanError as error:

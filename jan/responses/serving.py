@@ -102,7 +102,7 @@ class Responses:
         if asked.create.background:
             await self._promise(caller, asked, exchange, passage)
             return
-        exchange.model = self._chat.model(asked.create.model, caller.allowed_models).id
+        exchange.model = self._chat.model(asked.create.model, caller).id
         begun = await beginning.begin(caller, asked, self._seal)
         response_id = begun.machine.response.id
         tools = self._carriers and self._carriers.of(caller, response_id)
@@ -123,7 +123,7 @@ class Responses:
         """Have a response made in the background, and follow its events if that is asked for."""
         servers.refuse_secrets(asked.create.tools or ())
         with suppress(ModelLoading):  # it waits for the model server too
-            self._chat.model(asked.create.model, caller.allowed_models)
+            self._chat.model(asked.create.model, caller)
         exchange.model = asked.create.model
         async with scopes.of(caller) as connection:
             machine = (await beginning.begin(caller, asked, self._seal, status="queued")).machine
@@ -160,7 +160,7 @@ class Responses:
         caller: Caller = scope["user"]
         if asked.model is None:
             raise InvalidRequest("You must provide the parameter `model`.", param="model")
-        exchange.model = self._chat.model(asked.model, caller.allowed_models).id
+        exchange.model = self._chat.model(asked.model, caller).id
         said = await beginning.read(caller, asked, given, self._seal)
         to_count = translation.counted(asked, said.told, said.told_before)
         passage = Passage(self._passages, exchange, receive, send)
@@ -175,7 +175,7 @@ class Responses:
         asked, given = reading.read_compact(await self._receive_body(scope, receive))
         caller: Caller = scope["user"]
         caller.require_place()  # before the model is asked for what could not be sealed
-        exchange.model = self._chat.model(asked.model, caller.allowed_models).id
+        exchange.model = self._chat.model(asked.model, caller).id
         said = await beginning.read(caller, asked, given, self._seal)
         question = summary.question(asked, said)
         passage = Passage(self._passages, exchange, receive, send)
@@ -195,9 +195,7 @@ class Responses:
         scope: Scope,
     ) -> None:
         try:
-            said = await self._chat.post(
-                COUNTING, to_count, request_id=exchange.request_id, headers=scope["headers"]
-            )
+            said = await self._chat.post(COUNTING, to_count, exchange, headers=scope["headers"])
         except JanError as error:
             if error.status in {404, 405, 501}:
                 raise Unsupported("The model server can't count tokens.") from None
@@ -217,9 +215,7 @@ class Responses:
         scope: Scope,
     ) -> None:
         try:
-            answer = await self._chat.whole(
-                question, request_id=exchange.request_id, headers=scope["headers"]
-            )
+            answer = await self._chat.whole(question, exchange, headers=scope["headers"])
         except JanError as error:
             error.param = running.PARAMS.get(error.param or "", error.param)
             raise

@@ -174,7 +174,7 @@ async def test_a_model_server_without_a_model_is_not_ready(
         await reply.json({"object": "list", "data": []})
 
     upstream.script("/v1/models", nothing)
-    gateway.catalog.doubt()
+    gateway.fleet.doubted("ep_1")
     await until(lambda: not gateway.catalog.health.ok)
     ready = await client.get("/readyz")
     chat = await client.post("/v1/chat/completions", json=CHAT)

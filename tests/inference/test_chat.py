@@ -2,17 +2,19 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
 
 import pytest
 
 from jan.errors import ModelLoading, ModelNotFound, UpstreamError
-from jan.inference.catalog import Catalog
 from jan.inference.chat import Chat
 from jan.inference.chunks import Chunk
-from jan.inference.client import Client
-from jan.inference.upstream import Refused, Upstream
+from jan.inference.fleet import Fleet
+from jan.inference.registry import Registry, Served
+from jan.inference.upstream import Refused
+from jan.telemetry import Exchange
 from tests.fakes import DONE, MODEL, FakeUpstream, Reply, Script, Seen, chat_chunk, chat_events
-from tests.gateways import until, upstream
+from tests.gateways import CALLER, endpoint, until, upstream
 
 __all__ = ["upstream"]
 
@@ -20,34 +22,39 @@ PATH = "/v1/chat/completions"
 ASK = {"model": MODEL, "messages": [{"role": "user", "content": "hi"}]}
 
 
-class Watched(Catalog):
-    """A catalog that remembers whether it was told to look again."""
+@dataclass
+class Asking:
+    """Who asks, and of whom."""
 
-    is_in_doubt = False
-
-    def doubt(self) -> None:
-        """Remember it."""
-        self.is_in_doubt = True
+    fleet: Fleet
+    doubts: list[str]
 
 
 @pytest.fixture
-async def catalog(upstream: FakeUpstream) -> AsyncIterator[Watched]:
-    """The catalog of the fake."""
-    client = Client(upstream.url, connect_timeout_s=2)
-    yield Watched(Upstream(client, api_key=None, images=None))
-    client.close()
+async def asking(upstream: FakeUpstream) -> AsyncIterator[Asking]:
+    """The fake, as the registry has it."""
+    fleet, doubts = Fleet(connect_timeout_s=2), list[str]()
+    fleet.doubted = doubts.append
+    fleet.apply(Registry([endpoint(upstream.url, served=(Served(MODEL),))]))
+    fleet.instances["ep_1"].condition.good()
+    yield Asking(fleet, doubts)
+    fleet.close()
 
 
 @pytest.fixture
-def chat(catalog: Watched) -> Chat:
+def chat(asking: Asking) -> Chat:
     """What is tested."""
-    return Chat(catalog._upstream, catalog)
+    return Chat(asking.fleet)
+
+
+def _exchange() -> Exchange:
+    return Exchange("req_1", "POST", PATH, caller=CALLER)
 
 
 async def texts(chat: Chat) -> list[str | None]:
     """Read a stream to its end."""
     found: list[str | None] = []
-    async with chat.stream(ASK, request_id="req_1") as batches:
+    async with chat.stream(ASK, _exchange()) as batches:
         async for batch in batches:
             found += [c.choices[0].delta.content for c in batch if c.choices and c.choices[0].delta]
     return found
@@ -63,7 +70,7 @@ def says(*events: bytes) -> Script:
 
 
 async def test_a_stream_is_asked_for_with_its_tokens(chat: Chat, upstream: FakeUpstream) -> None:
-    async with chat.stream(ASK, request_id="req_1", headers=[(b"x-own", b"1")]) as batches:
+    async with chat.stream(ASK, _exchange(), headers=[(b"x-own", b"1")]) as batches:
         said = [chunk async for batch in batches for chunk in batch]
 
     assert said[-1].usage
@@ -74,7 +81,7 @@ async def test_a_stream_is_asked_for_with_its_tokens(chat: Chat, upstream: FakeU
 
 
 async def test_a_whole_answer(chat: Chat) -> None:
-    answer = await chat.whole(ASK, request_id="req_1")
+    answer = await chat.whole(ASK, _exchange())
 
     assert answer.choices
     assert answer.choices[0].message
@@ -98,7 +105,7 @@ async def test_leaving_ends_the_work(chat: Chat, upstream: FakeUpstream) -> None
             await asyncio.sleep(0.002)
 
     upstream.script(PATH, talk_for_ever)
-    async with chat.stream(ASK, request_id="req_1") as batches:
+    async with chat.stream(ASK, _exchange()) as batches:
         await anext(batches)
 
     await until(lambda: upstream.aborts_s)
@@ -111,7 +118,7 @@ async def test_what_came_before_an_error_in_the_same_piece_is_read(
     upstream.script(PATH, says(chat_chunk("a") + error + DONE))
     found: list[Chunk] = []
     with pytest.raises(Refused) as caught:
-        async with chat.stream(ASK, request_id="req_1") as batches:
+        async with chat.stream(ASK, _exchange()) as batches:
             async for batch in batches:
                 found += batch
 
@@ -153,13 +160,13 @@ async def test_a_stream_whose_body_goes_on_after_its_end_is_over(
 
 
 async def test_a_stream_that_breaks_off_is_an_error(
-    chat: Chat, upstream: FakeUpstream, catalog: Watched
+    chat: Chat, upstream: FakeUpstream, asking: Asking
 ) -> None:
     upstream.script(PATH, says(chat_chunk("a")))
     with pytest.raises(UpstreamError):
         await texts(chat)
 
-    assert catalog.is_in_doubt
+    assert asking.doubts
 
 
 async def test_an_answer_in_one_piece_is_no_stream(chat: Chat, upstream: FakeUpstream) -> None:
@@ -170,11 +177,11 @@ async def test_an_answer_in_one_piece_is_no_stream(chat: Chat, upstream: FakeUps
     with pytest.raises(UpstreamError):
         await texts(chat)
     with pytest.raises(UpstreamError):
-        await chat.whole(ASK, request_id="req_1")
+        await chat.whole(ASK, _exchange())
 
 
 async def test_a_refusal_casts_no_doubt_on_the_server(
-    chat: Chat, upstream: FakeUpstream, catalog: Watched
+    chat: Chat, upstream: FakeUpstream, asking: Asking
 ) -> None:
     async def refuse(_: Seen, reply: Reply) -> None:
         await reply.json({"error": {"message": "no"}}, 400)
@@ -183,17 +190,17 @@ async def test_a_refusal_casts_no_doubt_on_the_server(
     with pytest.raises(Refused):
         await texts(chat)
 
-    assert not catalog.is_in_doubt
+    assert not asking.doubts
 
 
 async def test_a_server_that_is_away_is_in_doubt(
-    chat: Chat, upstream: FakeUpstream, catalog: Watched
+    chat: Chat, upstream: FakeUpstream, asking: Asking
 ) -> None:
     await upstream.kill()
     with pytest.raises(ModelLoading):
-        await chat.whole(ASK, request_id="req_1")
+        await chat.whole(ASK, _exchange())
 
-    assert catalog.is_in_doubt
+    assert asking.doubts
 
 
 @pytest.mark.parametrize(
@@ -211,16 +218,17 @@ async def test_too_long_a_prompt_has_a_code_of_its_own(
 
     upstream.script(PATH, refuse)
     with pytest.raises(Refused) as caught:
-        await chat.whole(ASK, request_id="req_1")
+        await chat.whole(ASK, _exchange())
 
     assert caught.value.code == code
 
 
-async def test_models_are_those_of_the_catalog(chat: Chat, catalog: Watched) -> None:
-    with pytest.raises(ModelLoading):
-        chat.model(MODEL, None)
-    await catalog._look()
-
-    assert chat.model(MODEL, None).id == MODEL
+async def test_models_are_those_of_the_catalog(chat: Chat, asking: Asking) -> None:
+    assert chat.model(MODEL, CALLER).id == MODEL
+    asking.fleet.turned("ep_1")
     with pytest.raises(ModelNotFound):
-        chat.model(MODEL, frozenset({"other"}))
+        chat.model(MODEL, replace(CALLER, allowed_models=frozenset({"other"})))
+    asking.fleet.instances["ep_1"].condition.bad("nobody listens", is_gone=True)
+    asking.fleet.turned("ep_1")
+    with pytest.raises(ModelLoading):
+        chat.model(MODEL, CALLER)

@@ -12,7 +12,8 @@ async def test_a_model_with_a_slash_in_its_name_is_found_either_way(
     encoded = await client.get("/v1/models/" + MODEL.replace("/", "%2F"))
 
     expected = {"id": MODEL, "object": "model", "created": 1, "owned_by": "vllm"}
-    assert plain.json() == encoded.json() == expected | {"max_model_len": 8192}
+    lengths = {"max_model_len": 8192, "context_length": 8192}
+    assert plain.json() == encoded.json() == expected | lengths
 
 
 async def test_the_list_of_models_tells_nothing_of_the_machine(client: httpx.AsyncClient) -> None:

@@ -133,7 +133,7 @@ class Replicas:
         if is_told:
             self._run(news.run(self.database.dsn))
         self._run(leases.run())
-        chat = Chat(gateway.relay.upstream, gateway.catalog)
+        chat = Chat(gateway.fleet)
         usage: list[Exchange] = []
         background = Background(chat, Seal(KEY_SECRET), leases, usage.append, timeout_s=60)
         client = await self.stack.enter_async_context(gateway.client("ann"))

@@ -281,7 +281,7 @@ async def test_it_waits_for_a_model_server_that_is_away(
     one: Replica, upstream: FakeUpstream
 ) -> None:
     await upstream.kill()
-    one.gateway.catalog.doubt()
+    one.gateway.fleet.doubted("ep_1")
     await until(lambda: not one.gateway.catalog.health.ok)
 
     async with one.working():

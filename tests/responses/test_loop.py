@@ -10,10 +10,9 @@ from typing import Any
 import pytest
 
 from jan.errors import InvalidRequest, Unavailable, Unsupported
-from jan.inference.catalog import Catalog
 from jan.inference.chat import Chat
-from jan.inference.client import Client
-from jan.inference.upstream import Upstream
+from jan.inference.fleet import Fleet
+from jan.inference.registry import Registry, Served
 from jan.responses import loop, reading, response, translation
 from jan.responses.loop import Bounds
 from jan.responses.machine import Machine
@@ -21,8 +20,9 @@ from jan.responses.running import Run
 from jan.responses.server_calls import Outcome, Source
 from jan.responses.servers import ListedTool, McpServer, WebSearch
 from jan.responses.tools import Tool
+from jan.telemetry import Exchange
 from tests.fakes import FakeUpstream, Reply, Seen
-from tests.gateways import until, upstream
+from tests.gateways import CALLER, endpoint, until, upstream
 from tests.responses import rules
 from tests.responses.chats import ASK, as_events, call, delta, end, usage
 
@@ -82,10 +82,14 @@ class FakeTools:
 
 @pytest.fixture
 async def chat(upstream: FakeUpstream) -> AsyncIterator[Chat]:
-    client = Client(upstream.url, connect_timeout_s=2)
-    model_server = Upstream(client, api_key=None, images=None)
-    yield Chat(model_server, Catalog(model_server))
-    client.close()
+    fleet = Fleet(connect_timeout_s=2)
+    fleet.apply(Registry([endpoint(upstream.url, served=(Served(str(ASK["model"])),))]))
+    yield Chat(fleet)
+    fleet.close()
+
+
+def _exchange() -> Exchange:
+    return Exchange("req_1", "POST", "/v1/responses", caller=CALLER)
 
 
 def says(upstream: FakeUpstream, *rounds: Round) -> None:
@@ -113,7 +117,7 @@ async def run(
     """Make a response; give its events, checked, and what it is at the end."""
     made = [
         event
-        async for batch in making(chat, tools, **parameters).stream(request_id="req_1")
+        async for batch in making(chat, tools, **parameters).stream(_exchange())
         for event in batch
     ]
     events = rules.parsed(b"".join(made))
@@ -261,7 +265,7 @@ async def test_leaving_ends_tools_too(upstream: FakeUpstream, chat: Chat) -> Non
     tools = FakeTools(hangs=True)
 
     async def consume() -> None:
-        events = making(chat, tools, tools=[TRUSTED]).stream(request_id="req_1")
+        events = making(chat, tools, tools=[TRUSTED]).stream(_exchange())
         async with aclosing(events):
             async for _ in events:
                 pass
@@ -484,7 +488,7 @@ async def test_the_whole_answer_is_the_streamed_one(upstream: FakeUpstream, chat
     says(upstream, called("add"), [delta(content="42"), end()])
     making_it = making(chat, FakeTools(), tools=[TRUSTED], stream=False)
 
-    await making_it.whole(request_id="req_1")
+    await making_it.whole(_exchange())
 
     answer = rules.validate_response(response.encode(making_it.machine.response))
     assert [item.type for item in answer.output] == ["mcp_list_tools", "mcp_call", "message"]
