@@ -8,6 +8,7 @@ import msgspec
 
 from jan import sse
 from jan.errors import JanError
+from jan.inference.registry import Capability
 from jan.permissions import Scope
 
 ANTHROPIC_TYPES = {
@@ -77,21 +78,33 @@ ANTHROPIC = Anthropic()
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A path of the data plane. The model server has the same one."""
+    """A path of the data plane. The model server has the same one, or `native`."""
 
     path: str
     dialect: Dialect
     scope: Scope = Scope.CHAT_WRITE
+    needs: Capability | None = None
+    """What a model has to be able to do."""
     may_lack_usage: bool = False
     """Whether a stream tells its tokens only if asked to by `stream_options`."""
+    is_form: bool = False
+    """Whether the body is a form with a file."""
+    native: str | None = None
+    """What servers call it that are no Jan."""
 
 
-CHAT = Endpoint("/v1/chat/completions", OPENAI, may_lack_usage=True)
+CHAT = Endpoint("/v1/chat/completions", OPENAI, needs="chat", may_lack_usage=True)
 ENDPOINTS = (
     CHAT,
-    Endpoint("/v1/completions", OPENAI, may_lack_usage=True),
-    Endpoint("/v1/embeddings", OPENAI, Scope.EMBEDDINGS_WRITE),
-    Endpoint("/v1/messages", ANTHROPIC),
+    Endpoint("/v1/completions", OPENAI, needs="completions", may_lack_usage=True),
+    Endpoint("/v1/embeddings", OPENAI, Scope.EMBEDDINGS_WRITE, needs="embeddings"),
+    Endpoint("/v1/rerank", OPENAI, Scope.EMBEDDINGS_WRITE, needs="rerank"),
+    Endpoint("/v1/score", OPENAI, Scope.EMBEDDINGS_WRITE, needs="score"),
+    Endpoint("/v1/tokenize", OPENAI, needs="tokenize", native="/tokenize"),
+    Endpoint("/v1/detokenize", OPENAI, needs="tokenize", native="/detokenize"),
+    Endpoint("/v1/audio/transcriptions", OPENAI, needs="transcription", is_form=True),
+    Endpoint("/v1/audio/translations", OPENAI, needs="transcription", is_form=True),
+    Endpoint("/v1/messages", ANTHROPIC, needs="chat"),
     Endpoint("/v1/messages/count_tokens", ANTHROPIC),
 )
 

@@ -3,11 +3,12 @@
 import asyncio
 import json
 import time
+from typing import Any
 
 import httpx
 import pytest
 
-from jan.chat.dialect import ENDPOINTS
+from jan.chat.dialect import ENDPOINTS, Endpoint
 from tests.fakes import (
     DONE,
     MODEL,
@@ -57,10 +58,10 @@ async def test_silence_is_filled_between_events_only(upstream: FakeUpstream) -> 
     assert rest == DONE
 
 
-async def _hang_up(gateway: Gateway, upstream: FakeUpstream, *, path: str, body: object) -> float:
+async def _hang_up(gateway: Gateway, upstream: FakeUpstream, *, path: str, **sent: Any) -> float:
     """Send a request, leave when the model server has it, and tell how long that took to notice."""
     async with gateway.client() as client:
-        request = asyncio.create_task(client.post(path, json=body))
+        request = asyncio.create_task(client.post(path, **sent))
         await until(lambda: upstream.running)
         left_s = time.monotonic()
         request.cancel()
@@ -72,15 +73,17 @@ async def _hang_up(gateway: Gateway, upstream: FakeUpstream, *, path: str, body:
 @pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda endpoint: endpoint.path)
 @pytest.mark.parametrize("stream", [True, False])
 async def test_a_client_that_leaves_before_the_answer_ends_the_work(
-    gateway: Gateway, upstream: FakeUpstream, endpoint: object, stream: bool
+    gateway: Gateway, upstream: FakeUpstream, endpoint: Endpoint, stream: bool
 ) -> None:
-    path: str = endpoint.path  # pyright: ignore[reportAttributeAccessIssue] - pytest's parameter
-
     async def think_for_ever(_: Seen, reply: Reply) -> None:
         await reply.stall()
 
-    upstream.script(path, think_for_ever)
-    took_s = await _hang_up(gateway, upstream, path=path, body=MESSAGE | {"stream": stream})
+    upstream.script(endpoint.native or endpoint.path, think_for_ever)
+    sent: dict[str, Any] = {"json": MESSAGE | {"stream": stream}}
+    if endpoint.is_form:
+        fields = {"model": MODEL, "stream": str(stream).lower()}
+        sent = {"data": fields, "files": {"file": ("a.wav", b"RIFF")}}
+    took_s = await _hang_up(gateway, upstream, path=endpoint.path, **sent)
 
     assert took_s < LIMIT_S
     assert upstream.running == 0
