@@ -18,11 +18,19 @@ def runner(
     ] = None,
     engine: Annotated[str | None, typer.Option(help="`cpu`, `cuda` or `auto`.")] = None,
     engine_args: Annotated[str | None, typer.Option(help="More options for vLLM.")] = None,
+    assignment: Annotated[
+        str | None,
+        typer.Option(hidden=True, help="Its part of the machine, as `jan serve` has planned it."),
+    ] = None,
 ) -> None:
     """Run one model's engine alone, until it is told to stop or dies."""
     import asyncio
 
+    import msgspec
+
+    from jan.errors import InvalidRequest
     from jan.runner import supervise
+    from jan.runner.wishes import Assignment
     from jan.supervisor import lock
 
     settings = context.loaded(
@@ -34,6 +42,10 @@ def runner(
         engine_args=engine_args,
     ).settings
     try:
-        asyncio.run(supervise.run(settings, output.say))
+        place = msgspec.json.decode(assignment, type=Assignment) if assignment else None
+    except msgspec.MsgspecError as error:
+        raise InvalidRequest(f"`--assignment` is not what `jan serve` writes: {error}") from None
+    try:
+        asyncio.run(supervise.run(settings, output.say, place))
     finally:
         lock.tidy(settings.run_dir)

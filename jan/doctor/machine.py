@@ -82,7 +82,7 @@ async def engine_port(loaded: Loaded) -> Finding:
 
 
 async def gpu(loaded: Loaded) -> Finding:
-    """Whether there is a GPU, and a driver that works."""
+    """Whether there is a GPU, how much memory it has, and a driver that works."""
     found = hardware.detect()
     if found.is_broken:
         return Finding("GPU", "failure", found.reason, "Run nvidia-smi: it has the same trouble.")
@@ -93,7 +93,15 @@ async def gpu(loaded: Loaded) -> Finding:
             f"The setting `engine` wants a GPU, but {found.reason}.",
             "Install the driver, or set JAN_ENGINE=cpu.",
         )
-    return Finding("GPU", "ok", found.reason if found.gpus else f"none: {found.reason}")
+    if not found.gpus:
+        return Finding("GPU", "ok", f"none: {found.reason}")
+    words = f"{found.reason}; driver {found.driver or 'unknown'}, CUDA {found.cuda or 'unknown'}"
+    if divided := [str(gpu.index) for gpu in found.gpus if gpu.is_divided]:
+        hint = "Switch MIG off for them (nvidia-smi -mig 0), or leave them to others."
+        return Finding(
+            "GPU", "warning", f"{words}; Jan does not use divided ones: {', '.join(divided)}", hint
+        )
+    return Finding("GPU", "ok", words)
 
 
 async def permissions(loaded: Loaded) -> Finding:

@@ -1,42 +1,82 @@
-"""What the machine can run an engine on, asked of NVIDIA's management library (NVML)."""
+"""What the machine has to run engines on: NVIDIA GPUs, memory, processors.
 
-from dataclasses import dataclass
+It is looked at again for every plan, and kept as JSON in `node.hardware` for those who plan from
+elsewhere. What can't be found out is None: looking never fails.
+"""
+
+import os
+from collections.abc import Collection, Mapping
+from pathlib import Path
 from typing import Literal
 
-import pynvml
+import msgspec
+
+from jan.runner import memory, nvml
+from jan.runner.nvml import Gpu
+from jan.sources import inherited
 
 Variant = Literal["cpu", "cuda"]
 
-_NoDriver = pynvml.nvmlExceptionClass(pynvml.NVML_ERROR_LIBRARY_NOT_FOUND)
+PROCESSORS = Path("/sys/devices/system/cpu")
 
 
-@dataclass(frozen=True)
-class Hardware:
+class Hardware(msgspec.Struct, frozen=True):
     """What was found, and which engine follows from it."""
 
     variant: Variant
     reason: str
     """Why that variant, in words for the operator."""
-    gpus: tuple[str, ...] = ()
+    gpus: tuple[Gpu, ...] = ()
     is_broken: bool = False
     """Whether there is a driver that does not work: somebody means to use a GPU."""
+    driver: str | None = None
+    """Version of the NVIDIA driver."""
+    cuda: str | None = None
+    """Newest CUDA version that it can do."""
+    memory_bytes: int | None = None
+    """What processes here may take in all, by the machine and by our cgroup."""
+    free_memory_bytes: int | None = None
+    """What a new process may take of it."""
+    cpus: tuple[int, ...] = ()
+    """Numbers of the processors that we may use, one for each core: threads that share a core
+    hold each other up."""
+
+    def of_variant(self, variant: Literal["auto", "cpu", "cuda"]) -> "Hardware":
+        """The same with the engine that the settings choose."""
+        if variant in ("auto", self.variant):
+            return self
+        return msgspec.structs.replace(
+            self, variant=variant, reason=f"the setting `engine` is {variant}"
+        )
 
 
-def detect() -> Hardware:
-    """Look for NVIDIA GPUs. What can't be used counts as absent, with the reason."""
-    try:
-        pynvml.nvmlInit()
-    except _NoDriver:
-        return Hardware("cpu", "no NVIDIA driver is installed")
-    except pynvml.NVMLError as error:
-        return Hardware("cpu", f"the NVIDIA driver does not work: {error}", is_broken=True)
-    try:
-        handles = map(pynvml.nvmlDeviceGetHandleByIndex, range(pynvml.nvmlDeviceGetCount()))
-        gpus = tuple(str(pynvml.nvmlDeviceGetName(handle)) for handle in handles)
-    except pynvml.NVMLError as error:
-        return Hardware("cpu", f"the NVIDIA driver does not work: {error}", is_broken=True)
-    finally:
-        pynvml.nvmlShutdown()
-    if not gpus:
-        return Hardware("cpu", "the NVIDIA driver sees no GPU")
-    return Hardware("cuda", ", ".join(gpus), gpus)
+def detect(*, own: Collection[int] = (), environ: Mapping[str, str] | None = None) -> Hardware:
+    """Look. Processes of `own` are Jan's engines: their memory is not told as others'.
+
+    GPUs that `CUDA_VISIBLE_DEVICES` hides are not there. What can't be used counts as absent, with
+    the reason.
+    """
+    found = nvml.read(own, inherited(environ))
+    return Hardware(
+        variant="cuda" if found.gpus else "cpu",
+        reason=found.trouble or ", ".join(map(str, found.gpus)),
+        gpus=found.gpus,
+        is_broken=found.is_broken,
+        driver=found.driver,
+        cuda=found.cuda,
+        memory_bytes=memory.total_bytes(),
+        free_memory_bytes=memory.free_bytes(),
+        cpus=_cores(),
+    )
+
+
+def _cores() -> tuple[int, ...]:
+    """Of the processors that we may use, the first of each core."""
+    chosen: dict[str, int] = {}
+    for number in sorted(os.sched_getaffinity(0)):
+        try:
+            siblings = (PROCESSORS / f"cpu{number}/topology/thread_siblings_list").read_text()
+        except OSError:
+            siblings = str(number)
+        chosen.setdefault(siblings, number)
+    return tuple(chosen.values())

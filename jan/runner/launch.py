@@ -1,29 +1,27 @@
 """How vLLM's server is started: its command line and its environment.
 
-The operator's own `engine_args` and `VLLM_*` variables come last, so they win.
+The operator's own `engine_args` and `VLLM_*` variables come last, so they win, over what a plan
+assigns too (the plan has read them).
 """
 
-import re
 import shlex
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
 from jan import assets
+from jan.runner import memory, nvml, on_cpu
 from jan.runner.engines import Engine
+from jan.runner.options import Options
 from jan.runner.store import Model
+from jan.runner.wishes import Assignment
 from jan.settings import Settings
 from jan.sources import inherited
 
-KV_CACHE_SHARE = 4
-"""One part in so many of the free memory becomes cache. vLLM takes it all at start."""
-KV_CACHE_MAX_BYTES = 8 * 2**30
-KV_CACHE_MIN_BYTES = 2**28
-CPU_BATCH_TOKENS = 128
+CPU_BATCH_TOKENS = on_cpu.BATCH
 """Of a step, which nothing interrupts: with vLLM's 4,096 a client that left during a long prompt
 kept the processor for seconds, and streams beside it stood still. Prompts are read no slower in
 pieces (3,000 tokens in 2.5 s rather than 4.8, the 135M model on 2 cores)."""
-NODES = Path("/sys/devices/system/node")
 
 NOWHERE = "nowhere/"
 """No host is called so, for a slash ends its name: the engine fetches nothing by URL. It has no
@@ -44,8 +42,17 @@ DEFAULTS = {
 }
 
 
-def command(settings: Settings, engine: Engine, model: Model, scratch: Path) -> list[str]:
-    """The engine's process: Python, `child.py` with its two folders, vLLM's own options."""
+def command(
+    settings: Settings,
+    engine: Engine,
+    model: Model,
+    scratch: Path,
+    assignment: Assignment | None = None,
+) -> list[str]:
+    """The engine's process: Python, `child.py` with its two folders, vLLM's own options.
+
+    Without an assignment it has the machine to itself.
+    """
     options = {
         "--model": str(model.folder),
         "--served-model-name": model.name,
@@ -56,16 +63,21 @@ def command(settings: Settings, engine: Engine, model: Model, scratch: Path) -> 
         # models write calls in this way; `engine_args` names another.
         "--tool-call-parser": "hermes",
     }
+    if assignment is not None and assignment.tensor_parallel > 1:
+        options["--tensor-parallel-size"] = str(assignment.tensor_parallel)
     flags = [
         *("--disable-uvicorn-access-log", "--enable-prompt-tokens-details"),
         "--enable-auto-tool-choice",
     ]
     if engine.variant == "cpu":
         flags.append("--enforce-eager")  # compiling takes minutes, a compiler and Python's headers
-        options["--kv-cache-memory-bytes"] = str(_kv_cache_bytes(model.size_bytes))
+        options |= _cache(settings, model, assignment)
         options["--max-num-batched-tokens"] = options["--max-num-seqs"] = str(CPU_BATCH_TOKENS)
-    elif shutil.which("cc") is None:
-        flags.append("--enforce-eager")  # Triton builds its launchers with a C compiler
+    else:
+        if assignment is not None and assignment.memory_fraction is not None:
+            options["--gpu-memory-utilization"] = f"{assignment.memory_fraction:g}"
+        if shutil.which("cc") is None:
+            flags.append("--enforce-eager")  # Triton builds its launchers with a C compiler
     entry = (engine.program, assets.path("jan/runner/child.py"), engine.folder, scratch)
     return [
         *map(str, entry),
@@ -73,6 +85,17 @@ def command(settings: Settings, engine: Engine, model: Model, scratch: Path) -> 
         *flags,
         *shlex.split(settings.engine_args),
     ]
+
+
+def _cache(settings: Settings, model: Model, assignment: Assignment | None) -> dict[str, str]:
+    """How much memory becomes cache on the processor."""
+    if assignment is not None:
+        size = assignment.kv_cache_bytes
+    elif "gpu-memory-utilization" in Options.parse(settings.engine_args):
+        size = None  # vLLM would not look at it beside a number of bytes
+    else:
+        size = on_cpu.share_bytes(memory.free_bytes(), model.size_bytes)
+    return {} if size is None else {"--kv-cache-memory-bytes": str(size)}
 
 
 def _address(settings: Settings) -> dict[str, str]:
@@ -86,11 +109,17 @@ def environment(
     engine: Engine,
     scratch: Path,
     environ: Mapping[str, str] | None = None,
+    *,
+    assignment: Assignment | None = None,
 ) -> dict[str, str]:
     """The environment of the engine that serves."""
     defaults = dict(DEFAULTS)
+    if assignment is not None and assignment.cpus:
+        # Threads of OpenMP spin while they wait: engines that share processors stand still.
+        defaults["OMP_NUM_THREADS"] = str(len(assignment.cpus))
+        defaults["VLLM_CPU_OMP_THREADS_BIND"] = ",".join(map(str, assignment.cpus))
     defaults["VLLM_ENGINE_READY_TIMEOUT_S"] = str(int(settings.runner_start_timeout_s))
-    if engine.variant == "cpu" and len(list(NODES.glob("node[0-9]*"))) <= 1:
+    if engine.variant == "cpu" and memory.memory_nodes() <= 1:
         # Without a worker process of its own the engine starts in 16 s rather than 24, answers a
         # fifth faster and leaves the processor alone when idle (the worker polls: 20 % of a core).
         # That process binds threads to memory nodes, which matters only where there are several.
@@ -98,6 +127,7 @@ def environment(
     return {
         **defaults,
         **packages(engine.folder, environ),
+        **_devices(assignment),
         "XDG_CACHE_HOME": str(settings.home / "cache"),
         "TMPDIR": str(scratch),
         "VLLM_RPC_BASE_PATH": str(scratch),
@@ -122,26 +152,8 @@ def packages(folder: Path, environ: Mapping[str, str] | None = None) -> dict[str
     }
 
 
-def _kv_cache_bytes(weights_bytes: int) -> int:
-    share_bytes = (_free_memory_bytes() - weights_bytes) // KV_CACHE_SHARE
-    return max(KV_CACHE_MIN_BYTES, min(KV_CACHE_MAX_BYTES, share_bytes))
-
-
-def _free_memory_bytes() -> int:
-    """Memory that a new process may take: of the machine, of its first node and of our cgroup."""
-    free = [_meminfo(Path("/proc/meminfo"), "MemAvailable")]
-    if (node := NODES / "node0" / "meminfo").exists():
-        free.append(_meminfo(node, "MemFree", "Active(file)", "Inactive(file)"))
-    for limit, used in (
-        ("memory.max", "memory.current"),
-        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
-    ):
-        root = Path("/sys/fs/cgroup")
-        if (root / limit).exists() and (most := (root / limit).read_text().strip()) != "max":
-            free.append(int(most) - int((root / used).read_text()))
-    return min(free)
-
-
-def _meminfo(path: Path, *names: str) -> int:
-    amounts = dict(re.findall(r"(\S+):\s+(\d+) kB", path.read_text(encoding="ascii")))
-    return sum(int(amounts.get(name, 0)) * 1024 for name in names)
+def _devices(assignment: Assignment | None) -> dict[str, str]:
+    """The GPUs that the engine sees. The plan has chosen among those that we see ourselves."""
+    if assignment is None or not assignment.devices:
+        return {}
+    return {nvml.VISIBLE: ",".join(assignment.devices)}
