@@ -1,8 +1,10 @@
 """Models from the Hugging Face hub, or from another that speaks its language (`HF_ENDPOINT`)."""
 
-import fcntl
+import hashlib
 import shutil
-import sys
+import threading
+from collections.abc import Callable, Collection, Generator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx2
@@ -16,12 +18,13 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.utils import disable_progress_bars, filter_repo_objects
 
-from jan.errors import Conflict, InvalidRequest, NotFound, Unavailable
+from jan.errors import InvalidRequest, NotFound, Unavailable
 from jan.runner import sizes, store
 from jan.runner.progress import Report
 from jan.runner.store import Model
 
 TIMEOUT_S = 10.0
+WATCH_EVERY_S = 0.5
 IGNORED = (
     *("*.bin", "*.pt", "*.pth", "*.ckpt", "*.gguf", "*.h5", "*.msgpack", "*.onnx", "*.tflite"),
     *("original/*", "metal/*", "onnx/*", "openvino/*", ".gitattributes", "*.md", "*.png", "*.jpg"),
@@ -29,7 +32,14 @@ IGNORED = (
 """Second copies of the weights in other forms, and what only people read."""
 
 
-def pull(home: Path, hub_id: str, *, revision: str | None, report: Report) -> Model:
+def pull(
+    home: Path,
+    hub_id: str,
+    *,
+    revision: str | None,
+    report: Report,
+    max_bytes: int | None = None,
+) -> Model:
     """Download a model into the store under its id. What is there already is not fetched again.
 
     Raises:
@@ -37,16 +47,11 @@ def pull(home: Path, hub_id: str, *, revision: str | None, report: Report) -> Mo
         Unavailable: the hub can't be reached.
         InvalidRequest: vLLM could not load it.
         Conflict: there is a model of that name, or it is being pulled now.
+        Misconfigured: there is no room for it.
     """
-    store.require_free(home, hub_id)
-    draft = store.staging(home, hub_id)
-    with draft.with_name(f"{draft.name}.lock").open("wb") as lock:
+    with store.drafting(home, hub_id) as draft:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Conflict(f"Another process is pulling `{hub_id}`.") from None
-        try:
-            return _pull(home, hub_id, revision, draft, report)
+            return _pull(home, hub_id, revision, draft, report, max_bytes)
         except GatedRepoError:
             raise NotFound(
                 f"`{hub_id}` is only for those whom its owner has accepted.",
@@ -66,9 +71,15 @@ def pull(home: Path, hub_id: str, *, revision: str | None, report: Report) -> Mo
             ) from None
 
 
-def _pull(home: Path, hub_id: str, revision: str | None, draft: Path, report: Report) -> Model:
-    if not sys.stderr.isatty():
-        disable_progress_bars()
+def _pull(  # noqa: PLR0913, PLR0917 - as `pull`
+    home: Path,
+    hub_id: str,
+    revision: str | None,
+    draft: Path,
+    report: Report,
+    max_bytes: int | None,
+) -> Model:
+    disable_progress_bars()
     info = HfApi().model_info(hub_id, revision=revision, files_metadata=True, timeout=TIMEOUT_S)
     files = list(
         filter_repo_objects(
@@ -78,18 +89,65 @@ def _pull(home: Path, hub_id: str, revision: str | None, draft: Path, report: Re
     if not any(file.rfilename.endswith(".safetensors") for file in files):
         raise InvalidRequest(f"`{hub_id}` has no weights in safetensors files.")
     size_bytes = sum(file.size or 0 for file in files)
-    sizes.require_free(draft, size_bytes - sizes.of_folder(draft), f"`{hub_id}`")
-    report(f"Downloading {hub_id}, {sizes.in_words(size_bytes)}", None)
-    snapshot_download(
-        hub_id,
-        revision=info.sha,
-        local_dir=draft,
-        ignore_patterns=list(IGNORED),
-        etag_timeout=TIMEOUT_S,
-    )
+    _clear(draft, {draft / file.rfilename for file in files})
+    store.require_room(home, size_bytes - sizes.of_folder(draft), f"`{hub_id}`", max_bytes)
+    words = f"Downloading {hub_id}, {sizes.in_words(size_bytes)}"
+    with _watched(draft, size_bytes, lambda share: report(words, share)):
+        snapshot_download(
+            hub_id,
+            revision=info.sha,
+            local_dir=draft,
+            ignore_patterns=list(IGNORED),
+            etag_timeout=TIMEOUT_S,
+        )
     shutil.rmtree(draft / ".cache", ignore_errors=True)  # the hub client's own notes
     report("Checking", None)
+    _check(draft, {file.rfilename: file.lfs.sha256 for file in files if file.lfs})
     return store.keep(home, hub_id, draft, source=hub_id, revision=info.sha)
+
+
+def _clear(draft: Path, wanted: Collection[Path]) -> None:
+    """Throw away what an attempt at another revision has left. The client's notes are its own."""
+    for path in draft.rglob("*"):
+        if path.is_file() and path not in wanted and ".cache" not in path.relative_to(draft).parts:
+            path.unlink()
+
+
+def _check(draft: Path, announced: Mapping[str, str]) -> None:
+    """See that each file is the one that the hub has: what is not is thrown away.
+
+    Raises:
+        Unavailable: one is not.
+    """
+    for name, sha256 in announced.items():
+        path = draft / name
+        with path.open("rb") as content:
+            if hashlib.file_digest(content, "sha256").hexdigest() == sha256:
+                continue
+        path.unlink()
+        raise Unavailable(
+            f"`{name}` came damaged: it is not what the hub has.",
+            hint="The same command fetches that file again.",
+        )
+
+
+@contextmanager
+def _watched(folder: Path, whole_bytes: int, report: Callable[[float], None]) -> Generator[None]:
+    """Tell which share of a folder's bytes is there, now and then, during the block."""
+    is_over = threading.Event()
+
+    def watch() -> None:
+        report(0.0)
+        while not is_over.wait(WATCH_EVERY_S):
+            report(min(1.0, sizes.of_folder(folder) / max(1, whole_bytes)))
+
+    watching = threading.Thread(target=watch, daemon=True)
+    watching.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        watching.join()
 
 
 def _first_line(error: Exception) -> str:

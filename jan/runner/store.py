@@ -4,22 +4,29 @@ A folder that holds `model.json` is complete: that file is written last, and the
 renamed into place. Names are a word, or an owner and a word: `SmolLM2-135M`, `org/name`.
 """
 
+import fcntl
 import hashlib
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from datetime import datetime
-from pathlib import Path
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 import msgspec
 
 from jan import clock
-from jan.errors import Conflict, InvalidRequest, NotFound
+from jan.errors import Conflict, InvalidRequest, Misconfigured, NotFound
 from jan.runner import sizes, weights
 
 MANIFEST = "model.json"
+STAGING = ".staging"
+MAX_PATH_BYTES = 1024
+MAX_PART_BYTES = 255
+SHA256 = re.compile(r"[0-9a-f]{64}")
 MAX_NAME_LENGTH = 96
 WORD = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 NAME = re.compile(rf"{WORD}(/{WORD})?")
@@ -106,9 +113,88 @@ def checked(name: str) -> str:
 
 def staging(home: Path, name: str) -> Path:
     """A folder in which a model is put together. It keeps what an attempt that died has left."""
-    draft = folder_of(home) / ".staging" / checked(name).replace("/", "--")
+    draft = folder_of(home) / STAGING / checked(name).replace("/", "--")
     draft.mkdir(parents=True, exist_ok=True)
     return draft
+
+
+@contextmanager
+def drafting(home: Path, name: str) -> Generator[Path]:
+    """Put a model together during the block, in `staging`, as the only process that does.
+
+    Raises:
+        Conflict: another one does, or the name is taken.
+    """
+    require_free(home, name)
+    draft = staging(home, name)
+    with draft.with_name(f"{draft.name}.lock").open("wb") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Conflict(f"Another process is fetching `{name}`.") from None
+        yield draft
+
+
+def used_bytes(home: Path) -> int:
+    """How much the store holds, with what attempts that died have left."""
+    return sizes.of_folder(folder_of(home))
+
+
+def require_room(home: Path, needed_bytes: int, what: str, max_bytes: int | None) -> None:
+    """Check for room before anything is fetched. `max_bytes`: the most that the store may hold.
+
+    Raises:
+        Misconfigured: there is none, on the disk or in what is allowed.
+    """
+    folder = folder_of(home)
+    folder.mkdir(parents=True, exist_ok=True)
+    sizes.require_free(folder, needed_bytes, what)
+    if max_bytes is None:
+        return
+    held_bytes = used_bytes(home)
+    if held_bytes + needed_bytes > max_bytes:
+        raise Misconfigured(
+            f"{what} needs {sizes.in_words(needed_bytes)}; the store holds "
+            f"{sizes.in_words(held_bytes)} and may hold {sizes.in_words(max_bytes)}.",
+            hint="`jan model prune --dry-run --unused-for 30d` tells what could go; "
+            "`model_store_max_bytes` is the limit.",
+        )
+
+
+@contextmanager
+def holding(model: Model) -> Generator[None]:
+    """Keep a model from being removed during the block. Several may do so at once."""
+    with (model.folder / MANIFEST).open("rb") as held:
+        fcntl.flock(held, fcntl.LOCK_SH)
+        yield
+
+
+@contextmanager
+def serving(model: Model) -> Generator[None]:
+    """Hold a model, and note that it was served, from the beginning of the block to its end."""
+    manifest = model.folder / MANIFEST
+    with holding(model):
+        os.utime(manifest)
+        try:
+            yield
+        finally:
+            os.utime(manifest)
+
+
+def last_served(model: Model) -> datetime:
+    """When an engine last served it; when it was added, if none has."""
+    moment = (model.folder / MANIFEST).stat().st_mtime
+    return datetime.fromtimestamp(moment, tz=UTC)
+
+
+def is_used(model: Model) -> bool:
+    """Whether an engine serves it now."""
+    with (model.folder / MANIFEST).open("rb") as held:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
 def require_free(home: Path, name: str) -> None:
@@ -135,8 +221,11 @@ def keep(  # noqa: PLR0913 - as much as there is to know about a model
     source: str,
     revision: str | None = None,
     note: str | None = None,
+    files: Mapping[str, File] | None = None,
 ) -> Model:
     """Check a complete draft and make it a model of the store, at once or not at all.
+
+    `files` are its files if they have been read and found to be so; otherwise they are read now.
 
     Raises:
         InvalidRequest: vLLM could not load it.
@@ -144,7 +233,7 @@ def keep(  # noqa: PLR0913 - as much as there is to know about a model
     """
     weights.check(draft)
     require_free(home, name)
-    files = {
+    files = files or {
         str(path.relative_to(draft)): _file(path)
         for path in sorted(draft.rglob("*"))
         if path.is_file() and path != draft / MANIFEST
@@ -160,27 +249,29 @@ def keep(  # noqa: PLR0913 - as much as there is to know about a model
     return _read(final / MANIFEST)
 
 
-def add(home: Path, name: str, folder: Path) -> Model:
+def add(home: Path, name: str, folder: Path, *, max_bytes: int | None = None) -> Model:
     """Take a folder of safetensors into the store, by hard links where the disk is the same.
 
     Raises:
         InvalidRequest: it is no such folder.
         Conflict: the name is taken.
+        Misconfigured: as `require_room`.
     """
     if not folder.is_dir():
         raise InvalidRequest(f"There is no folder {folder}.")
     weights.check(folder)
-    require_free(home, name)
-    draft = staging(home, name)
-    shutil.rmtree(draft)
-    needed_bytes = sizes.of_folder(folder)
-    try:
-        shutil.copytree(folder, draft, copy_function=_link, ignore=shutil.ignore_patterns(".*"))
-    except OSError:
-        sizes.require_free(draft.parent, needed_bytes, f"A copy of {folder}")
-        shutil.rmtree(draft, ignore_errors=True)
-        shutil.copytree(folder, draft, ignore=shutil.ignore_patterns(".*"))
-    return keep(home, name, draft, source=str(folder.absolute()))
+    with drafting(home, name) as draft:
+        shutil.rmtree(draft)
+        needed_bytes = sizes.of_folder(folder)
+        if max_bytes is not None:
+            require_room(home, needed_bytes, f"`{name}`", max_bytes)
+        try:
+            shutil.copytree(folder, draft, copy_function=_link, ignore=shutil.ignore_patterns(".*"))
+        except OSError:
+            sizes.require_free(draft.parent, needed_bytes, f"A copy of {folder}")
+            shutil.rmtree(draft, ignore_errors=True)
+            shutil.copytree(folder, draft, ignore=shutil.ignore_patterns(".*"))
+        return keep(home, name, draft, source=str(folder.absolute()))
 
 
 def remove(home: Path, name: str) -> Model:
@@ -188,8 +279,13 @@ def remove(home: Path, name: str) -> Model:
 
     Raises:
         NotFound: there is none of that name.
+        Conflict: an engine serves it.
     """
     model = get(home, name)
+    if is_used(model):
+        raise Conflict(
+            f"An engine is serving `{name}`.", hint=f"`jan model unload {name}` ends that."
+        )
     (model.folder / MANIFEST).unlink()  # from here on it is no model
     shutil.rmtree(model.folder)
     if model.folder.parent != folder_of(home) and not any(model.folder.parent.iterdir()):
@@ -200,6 +296,45 @@ def remove(home: Path, name: str) -> Model:
 def _link(source: str, target: str) -> None:
     """Links in a hub's cache lead to files of another folder: the file is what counts."""
     os.link(os.path.realpath(source), target)
+
+
+def read_manifest(data: bytes) -> Model:
+    """Read the manifest of a model elsewhere. Its folder is none.
+
+    Raises:
+        InvalidRequest: it is none, or names a file that could lie elsewhere than in its folder.
+    """
+    try:
+        said = msgspec.json.decode(data, type=dict[str, Any])
+        model = msgspec.convert({**said, "folder": ""}, Model, dec_hook=_decode)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError, TypeError):
+        raise InvalidRequest("The manifest of the model can't be read.") from None
+    for path, file in model.files.items():
+        if not _is_plain(path) or any(str(folder) in model.files for folder in _folders(path)):
+            raise InvalidRequest(f"`{path[:100]}` can't be the name of a model's file.")
+        if file.size_bytes < 0 or not SHA256.fullmatch(file.sha256):
+            raise InvalidRequest(f"What is said of the model's file `{path[:100]}` makes no sense.")
+    checked(model.name)
+    return model
+
+
+def _is_plain(path: str) -> bool:
+    """Whether a path leads to a file below its folder, wherever that is, and to no other."""
+    parts = PurePosixPath(path).parts
+    return (
+        bool(parts)
+        and path != MANIFEST
+        and str(PurePosixPath(path)) == path
+        and len(path.encode(errors="replace")) <= MAX_PATH_BYTES
+        and path.isprintable()
+        and not any(
+            part.startswith((".", "/")) or len(part.encode()) > MAX_PART_BYTES for part in parts
+        )
+    )
+
+
+def _folders(path: str) -> list[PurePosixPath]:
+    return list(PurePosixPath(path).parents)[:-1]
 
 
 def _file(path: Path) -> File:

@@ -30,6 +30,7 @@ class Hub(http.server.BaseHTTPRequestHandler):
         "pytorch_model.bin": b"the same weights again",
     }
     is_cutting_off = False
+    is_damaging = False
     got: ClassVar[list[str]] = []
 
     def do_GET(self) -> None:
@@ -43,7 +44,10 @@ class Hub(http.server.BaseHTTPRequestHandler):
                 ]
             )
         elif path.startswith("/api/models/org/tiny"):
-            siblings = [{"rfilename": name, "size": len(body)} for name, body in self.files.items()]
+            siblings: list[dict[str, object]] = [
+                {"rfilename": name, "size": len(body)} | _lfs(name, body)
+                for name, body in self.files.items()
+            ]
             self._json({"id": "org/tiny", "sha": COMMIT, "siblings": siblings})
         elif path.startswith(f"/org/tiny/resolve/{COMMIT}/"):
             self._file(path.rpartition("/")[2])
@@ -63,6 +67,8 @@ class Hub(http.server.BaseHTTPRequestHandler):
             self.close_connection = True
             self._send(200, body[:-1], {**headers, "Content-Length": str(len(body))})
             return
+        if type(self).is_damaging and name.endswith(".safetensors"):
+            body = body[:-1] + b"!"
         self._send(200, body, headers)
 
     def _refuse(self) -> None:
@@ -84,6 +90,13 @@ def _etag(body: bytes) -> str:
     return hashlib.sha1(body, usedforsecurity=False).hexdigest()
 
 
+def _lfs(name: str, body: bytes) -> dict[str, object]:
+    if not name.endswith(".safetensors"):
+        return {}
+    sha256 = hashlib.sha256(body).hexdigest()
+    return {"lfs": {"sha256": sha256, "size": len(body), "pointerSize": 134}}
+
+
 @pytest.fixture
 def hub() -> Iterator[str]:
     """Address of the hub."""
@@ -97,10 +110,12 @@ def hub() -> Iterator[str]:
         thread.join()
 
 
-def pull(home: Path, hub: str, name: str = "org/tiny") -> subprocess.CompletedProcess[str]:
+def pull(
+    home: Path, hub: str, name: str = "org/tiny", **more: str
+) -> subprocess.CompletedProcess[str]:
     """Run `jan model pull`."""
     argv = [sys.executable, "-m", "jan", "--home", str(home), "model", "pull", name]
-    environment = {**os.environ, "HF_ENDPOINT": hub, "HF_HOME": str(home / "hf")}
+    environment = {**os.environ, "HF_ENDPOINT": hub, "HF_HOME": str(home / "hf"), **more}
     return subprocess.run(argv, env=environment, capture_output=True, text=True, check=False)
 
 
@@ -128,6 +143,28 @@ def test_a_pull_that_broke_goes_on_where_it_was(
     assert "goes on from there" in broken.stderr
     assert done.returncode == 0
     assert store.find(home, "org/tiny")
+
+
+def test_what_came_damaged_is_fetched_again(
+    home: Path, hub: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Hub, "is_damaging", True)
+    broken = pull(home, hub)
+    monkeypatch.setattr(Hub, "is_damaging", False)
+
+    assert broken.returncode == 1
+    assert "`model.safetensors` came damaged" in broken.stderr
+    assert store.models(home) == []
+    assert pull(home, hub).returncode == 0
+
+
+def test_what_would_not_fit_is_not_fetched(home: Path, hub: str) -> None:
+    done = pull(home, hub, JAN_MODEL_STORE_MAX_BYTES="20")
+
+    assert done.returncode == 1
+    assert "may hold 20 bytes" in done.stderr
+    assert "jan model prune" in done.stderr
+    assert not any("/resolve/" in path for path in Hub.got)
 
 
 def test_a_model_that_the_hub_has_not_is_told(home: Path, hub: str) -> None:
