@@ -239,6 +239,22 @@ def abandon_all() -> None:
         child.abandon()
 
 
+def descendants() -> set[int]:
+    """Tell the numbers of all processes that live below this one."""
+    parents: dict[int, int] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it ended while we looked
+            # The name, in brackets, may hold anything: what counts stands after the last one.
+            parent = (
+                stat.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[1]
+            )
+            parents[int(stat.parent.name)] = int(parent)
+    found = {os.getpid()}
+    while new := {pid for pid, parent in parents.items() if parent in found} - found:
+        found |= new
+    return found - {os.getpid()}
+
+
 def ourselves(*arguments: str) -> list[str]:
     """The command line that runs this same program again, frozen or not.
 

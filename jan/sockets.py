@@ -15,6 +15,8 @@ from pathlib import Path
 from jan.errors import Misconfigured
 
 NAME = "http.sock"
+MAX_NAME_LENGTH = 40
+"""Of a model, in the name of a folder: paths of sockets are short."""
 MAX_PATH_BYTES = 107
 """Source: https://man7.org/linux/man-pages/man7/unix.7.html (sun_path, less its NUL)."""
 OPTION = "JAN_RUNNER_SOCKET"
@@ -24,16 +26,39 @@ CREDENTIALS = struct.Struct("3i")
 """Process, user and group. Source: https://man7.org/linux/man-pages/man7/unix.7.html (ucred)."""
 
 
-def of_engine(home: Path) -> Path:
-    """Decide where the engine of `jan serve` listens: below `home`, or in /tmp if that is too long.
+def place_of(model: str, number: int) -> str:
+    """Name the folder of a model's engine, the first, the second and so on: no two share one."""
+    name = model.replace("/", "+")
+    if len(name) > MAX_NAME_LENGTH:
+        digest = hashlib.sha256(name.encode()).hexdigest()
+        name = f"{name[:MAX_NAME_LENGTH]}~{digest[:8]}"
+    return f"{name}-{number}"
 
-    The answer depends on `home` alone.
+
+def of_engine(home: Path, place: str) -> Path:
+    """Decide where an engine of `jan serve` listens: below `home`, or in /tmp if that is too long.
+
+    The answer depends on `home` and `place` alone.
     """
-    path = home / "run" / "engine" / NAME
+    path = engines(home) / place / NAME
     if len(bytes(path)) <= MAX_PATH_BYTES:
         return path
-    digest = hashlib.sha256(bytes(home)).hexdigest()
+    digest = hashlib.sha256(bytes(home) + b"/" + place.encode()).hexdigest()
     return Path("/tmp") / f"jan-engine-{digest[:16]}" / NAME  # noqa: S108 - `make_way` checks it
+
+
+def engines(home: Path) -> Path:
+    """Tell below which folder those are that need not be in /tmp."""
+    return home / "run" / "engine"
+
+
+def leave(path: Path) -> None:
+    """Remove a socket of ours that nobody listens on any more, and its folder if it is empty."""
+    with suppress(OSError):
+        if stat.S_ISSOCK(path.lstat().st_mode):
+            path.unlink()
+    with suppress(OSError):
+        path.parent.rmdir()
 
 
 def make_way(path: Path) -> None:

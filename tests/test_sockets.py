@@ -35,10 +35,38 @@ def listening(path: Path) -> socket.socket:
 def test_the_engine_is_below_the_home_where_the_kernel_takes_the_path() -> None:
     short, long = Path("/srv/jan"), Path("/srv") / ("x" * 80)
 
-    assert sockets.of_engine(short) == Path("/srv/jan/run/engine/http.sock")
-    assert len(bytes(sockets.of_engine(long))) <= sockets.MAX_PATH_BYTES
-    assert sockets.of_engine(long) == sockets.of_engine(long)
-    assert sockets.of_engine(long) != sockets.of_engine(Path("/srv") / ("y" * 80))
+    assert sockets.of_engine(short, "m-1") == Path("/srv/jan/run/engine/m-1/http.sock")
+    assert len(bytes(sockets.of_engine(long, "m-1"))) <= sockets.MAX_PATH_BYTES
+    assert sockets.of_engine(long, "m-1") == sockets.of_engine(long, "m-1")
+    assert sockets.of_engine(long, "m-1") != sockets.of_engine(Path("/srv") / ("y" * 80), "m-1")
+    assert sockets.of_engine(long, "m-1") != sockets.of_engine(long, "m-2")
+
+
+def test_no_two_engines_have_one_folder() -> None:
+    models = ["a", "A", "a/b", "a-b", "a--b", "a.b", "x" * 90, "x" * 91, "x" * 45 + "/" + "y" * 44]
+
+    places = {sockets.place_of(model, number) for model in models for number in range(1, 12)}
+
+    assert len(places) == len(models) * 11
+    assert all("/" not in place and len(place) < 64 for place in places)
+
+
+def test_a_socket_that_is_left_is_gone_with_its_folder(path: Path, listener: socket.socket) -> None:
+    sockets.leave(path)
+    sockets.leave(path)
+
+    assert not path.parent.exists()
+
+
+def test_nothing_else_is_removed_with_a_socket(path: Path) -> None:
+    sockets.make_way(path)
+    (path.parent / "notes").write_text("mine")
+    path.write_text("no socket")
+
+    sockets.leave(path)
+
+    assert path.exists()
+    assert (path.parent / "notes").exists()
 
 
 def test_the_folder_is_for_us_alone_and_what_was_there_is_gone(

@@ -21,10 +21,14 @@ def require_model(settings: Settings) -> None:
         NotFound: it is not; the hint names one that is spelt like it.
         InvalidRequest: that is no name.
     """
-    name = settings.model
-    if name == demonstration.NAME or store.find(settings.home, name):
+    require(settings.home, settings.model)
+
+
+def require(home: Path, name: str) -> None:
+    """Check it of a model that is named. Raises as `require_model`."""
+    if name == demonstration.NAME or store.find(home, name):
         return
-    known = {model.name.lower(): model.name for model in store.models(settings.home)}
+    known = {model.name.lower(): model.name for model in store.models(home)}
     known[demonstration.NAME.lower()] = demonstration.NAME
     hint = f"`jan model list` names those there are; `jan model pull {name}` fetches it."
     if close := difflib.get_close_matches(name.lower(), known, n=1):

@@ -15,9 +15,10 @@ from pathlib import Path
 
 from jan import clock, listener, probe, process, sockets
 from jan.errors import JanError, Misconfigured, Unavailable
-from jan.runner import engines, launch, loading, orphans, progress
+from jan.runner import engines, launch, loading, orphans, progress, store
 from jan.runner.prepare import prepare
 from jan.runner.progress import Report
+from jan.runner.wishes import Assignment
 from jan.settings import Settings
 
 OPTIONS = ("JAN_RUNNER_HOST", "JAN_RUNNER_PORT")
@@ -30,8 +31,10 @@ LAST_LINES_OF_START = 30
 Say = Callable[[str], None]
 
 
-async def run(settings: Settings, say: Say) -> None:
+async def run(settings: Settings, say: Say, assignment: Assignment | None = None) -> None:
     """Install what is missing, serve the model, and stop at SIGTERM or SIGINT.
+
+    Without an assignment the engine has the machine to itself.
 
     Raises:
         Misconfigured: the port is taken, there is no room, or vLLM does not know an option.
@@ -39,7 +42,7 @@ async def run(settings: Settings, say: Say) -> None:
     """
     orphans.adopt()
     with _scratch() as scratch:
-        serving = asyncio.create_task(_serve(settings, say, scratch))
+        serving = asyncio.create_task(_serve(settings, say, scratch, assignment))
         for number in (signal.SIGTERM, signal.SIGINT):
             # A second one cuts the grace of the engine short.
             asyncio.get_running_loop().add_signal_handler(number, serving.cancel)
@@ -52,7 +55,9 @@ async def run(settings: Settings, say: Say) -> None:
             orphans.remove_semaphores(scratch.name)
 
 
-async def _serve(settings: Settings, say: Say, scratch: Path) -> None:
+async def _serve(
+    settings: Settings, say: Say, scratch: Path, assignment: Assignment | None
+) -> None:
     with ExitStack() as display, _address(settings) as claim:
         report = display.enter_context(progress.shown())
         engine, model = await prepare(settings, report)
@@ -60,10 +65,10 @@ async def _serve(settings: Settings, say: Say, scratch: Path) -> None:
             say(model.note)
         report(f"Starting {model.name} on the {engine.variant} engine", None)
         started_s = clock.monotonic_s()
-        with engines.using(engine):
+        with engines.using(engine), store.serving(model):
             async with process.spawn(
-                launch.command(settings, engine, model, scratch),
-                env=launch.environment(settings, engine, scratch),
+                launch.command(settings, engine, model, scratch, assignment),
+                env=launch.environment(settings, engine, scratch, assignment=assignment),
                 cwd=scratch,
                 name="The engine",
                 stop_grace_s=settings.runner_stop_grace_s,

@@ -68,6 +68,12 @@ class Board:
             words = f"keeps failing, tried again only every {again_in_s:.0f} s: {error.message}"
             self._fail(words, part, error.hint)
 
+    def gone(self, part: str) -> None:
+        """Forget a part that is there no more, because that was wanted."""
+        self._reports.pop(part, None)
+        self._ready.pop(part, None)
+        self._broken.pop(part, None)
+
     def listening(self, url: str) -> None:
         """Tell where clients find us."""
         log.info("listening", url=url)

@@ -70,7 +70,7 @@ class LiveBoard(Board):
         if not self._live.is_started:
             super().working(part, detail, share)
             return
-        row = self._rows[part]
+        row = self._row(part)
         row.detail, row.share = detail, share
         if row.began_s is None or row.took_s is not None:
             row.mark, row.began_s, row.took_s = Spinner("dots"), clock.monotonic_s(), None
@@ -81,12 +81,11 @@ class LiveBoard(Board):
             super().ready(part, detail)
             return
         self._broken.pop(part, None)
-        row = self._rows[part]
+        row = self._row(part)
         now_s = clock.monotonic_s()
         row.mark, row.detail, row.share = Text("✓", style="green"), detail, None
         row.took_s = now_s - (row.began_s or now_s)
-        if all(row.took_s is not None for row in self._rows.values()):
-            self._live.stop()  # and leave the last picture standing
+        self._stop_when_all_is_done()
 
     def failed(self, part: str, error: JanError, *, again_in_s: float | None = None) -> None:
         """Mark the part's line, and log the reason: it may be long."""
@@ -98,8 +97,22 @@ class LiveBoard(Board):
         super().broken(part, error, again_in_s=again_in_s)
         self._cross_out(part, error)
 
+    def gone(self, part: str) -> None:
+        """Take the part's line away, if it is drawn."""
+        super().gone(part)
+        if self._live.is_started and self._rows.pop(part, None) is not None:
+            self._stop_when_all_is_done()
+
+    def _row(self, part: str) -> Row:
+        """Find the part's line. Parts may come at any time; their lines stand last."""
+        return self._rows.setdefault(part, Row(part))
+
+    def _stop_when_all_is_done(self) -> None:
+        if all(row.took_s is not None for row in self._rows.values()):
+            self._live.stop()  # and leave the last picture standing
+
     def _cross_out(self, part: str, error: JanError) -> None:
-        row = self._rows[part]
+        row = self._row(part)
         row.mark, row.detail, row.share = Text("✗", style="red"), error.message, None
         row.took_s = row.began_s = None
 

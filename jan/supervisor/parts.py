@@ -2,37 +2,28 @@
 
 import signal
 import socket
-from collections.abc import AsyncGenerator, Generator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 
 import anyio
 import structlog
 
-from jan import listener, probe, sockets
+from jan import listener, probe
 from jan.db import embedded
-from jan.errors import COMPLAINT, JanError
-from jan.inference import trouble
 from jan.keyring import Keyring
 from jan.process import Child, ourselves, spawn
-from jan.runner import prepare, progress
 from jan.settings import Loaded
 from jan.supervisor import schema
 from jan.supervisor.board import Board
-from jan.supervisor.keeper import PartFailed
 
 DATABASE = "database"
 GATEWAY = "gateway"
-ENGINE = "engine"
-MODEL = "model"
 
 GATEWAY_START_TIMEOUT_S = 60.0
 FLUSH_GRACE_S = 15.0
 """What a drained gateway gets on top to end its jobs, and to write its usage rows."""
-RUNNER_GRACE_S = 5.0
-"""What a runner gets on top of its engine's grace."""
 
 log = structlog.get_logger()
 
@@ -45,6 +36,8 @@ class Parts:
     keyring: Keyring
     listener: socket.socket
     board: Board
+    is_prepared: anyio.Event = field(default_factory=anyio.Event)
+    """Set when the database has the schema of this program."""
     _database_ready: anyio.Event = field(default_factory=anyio.Event)
 
     @asynccontextmanager
@@ -54,9 +47,9 @@ class Parts:
         url = listener.url(self.listener)
         descriptor = self.listener.fileno()
         async with spawn(
-            ourselves("gateway", "--fd", str(descriptor)),
+            ourselves("gateway", "--managed", "--fd", str(descriptor)),
             name=GATEWAY,
-            env=self._environment(),
+            env=self.environment(),
             pass_fds=(descriptor,),
             stop_grace_s=self.loaded.settings.drain_grace_s + FLUSH_GRACE_S,
             parent_death_signal=signal.SIGKILL,
@@ -84,80 +77,16 @@ class Parts:
         settings = self.loaded.settings
         url = settings.public_url or listener.url(self.listener)
         await schema.prepare(settings, self.keyring, self.board, url=url)
+        self.is_prepared.set()
 
-    @asynccontextmanager
-    async def runner(self) -> AsyncGenerator[Child]:
-        """Install what is missing, start the runner, and wait until its model answers."""
-        settings = self.loaded.settings
-        with _part(ENGINE):
-            prepare.require_model(settings)
-            engine = await prepare.engine_for(settings, partial(self.board.working, ENGINE))
-        self.board.ready(ENGINE, engine.name)
-        report = partial(self.board.working, MODEL)
-        model = await prepare.model_for(settings, engine, report)
-        report(f"Loading {model.name}", None)
-        # An engine whose runner was killed may answer there for some seconds more.
-        sockets.make_way(self.engine_socket)
-        is_ready = is_over = False
-
-        def on_line(line: str) -> None:
-            """Take its words: where it is while it loads, later what an operator has to know.
-
-            Why it ends, and all that follows, is told with the failure.
-            """
-            nonlocal is_over
-            is_over = is_over or line.startswith(COMPLAINT)
-            if is_over:
-                return
-            if is_ready:
-                log.info(line, part=MODEL)
-            else:
-                report(*progress.parsed(line))
-
-        async with spawn(
-            ourselves("runner"),
-            name="runner",
-            env=self._environment(),
-            stop_grace_s=settings.runner_stop_grace_s + RUNNER_GRACE_S,
-            parent_death_signal=signal.SIGTERM,  # it has an engine to stop
-            on_line=on_line,
-        ) as child:
-            is_loaded = partial(probe.answers, settings.runner_url, "/health")
-            await child.until_ready(is_loaded, timeout_s=settings.runner_start_timeout_s)
-            is_ready = True
-            trouble.clear(self.engine_socket)
-            self.board.ready(MODEL, model.name)
-            yield child
-
-    def tell_gateways(self, error: JanError, is_broken: bool) -> None:
-        """Let `/readyz` say why there is no engine, rather than that nobody listens."""
-        words = f"The engine keeps failing: {error.message}" if is_broken else error.message
-        trouble.tell(self.engine_socket, words)
-
-    @property
-    def engine_socket(self) -> Path:
-        """Where our engine listens, if we have one."""
-        path = self.loaded.settings.runner_socket
-        assert path is not None
-        return path
-
-    def _environment(self) -> dict[str, str]:
-        """Our settings, with what was open in them settled."""
+    def environment(self, **changes: object) -> dict[str, str]:
+        """Our settings for a child, with what was open in them settled."""
         settled = {
             "port": self.listener.getsockname()[1],
             "log_format": self.board.log_format,
             "runner_socket": self.loaded.settings.runner_socket or "",
         }
-        return self.loaded.environment(**settled)
-
-
-@contextmanager
-def _part(part: str) -> Generator[None]:
-    """Tell what goes wrong in the block of that part, and not of what it is needed for."""
-    try:
-        yield
-    except JanError as error:
-        raise PartFailed(part, error) from error
+        return self.loaded.environment(**{**settled, **changes})
 
 
 def _log_postgres(line: str) -> None:

@@ -10,6 +10,8 @@ from jan.db import dsn
 from jan.db import prepare as database
 from jan.db.engine import connect
 from jan.errors import Conflict
+from jan.fleet import configured
+from jan.fleet.credentials import ProviderKeys
 from jan.keyring import Keyring
 from jan.keys import service as keys
 from jan.keys.schemas import KeyCreate
@@ -25,7 +27,7 @@ log = structlog.get_logger()
 
 
 async def prepare(settings: Settings, secrets: Keyring, board: Board, *, url: str) -> None:
-    """Bring the schema up to date, and see to who owns this Jan.
+    """Bring the schema up to date, say which model server the settings name, see who owns this Jan.
 
     The link for the first owner, and the first key, are made where a person can see them. `url` is
     where Jan is reached.
@@ -40,6 +42,7 @@ async def prepare(settings: Settings, secrets: Keyring, board: Board, *, url: st
     ) as owner:
         ran = await database.prepare(settings, secrets, owner)
     async with connect(dsn.resolve(settings, secrets), pool_size=1, application_name="jan serve"):
+        await configured.write(settings, ProviderKeys(secrets.api_key_secret), is_alone=False)
         if appointed := await owners.appoint(settings.organization_admin_emails):
             log.info("owners were appointed", part=PART, count=len(appointed))
         if not await owners.is_owned():

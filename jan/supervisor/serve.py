@@ -5,19 +5,18 @@ still answers needs the others; PostgreSQL is the last, for until then usage is 
 """
 
 import signal
-from collections.abc import AsyncIterator, Generator
-from contextlib import AsyncExitStack, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from dataclasses import replace
 
 import anyio
 import structlog
 
-from jan import keyring, listener, process, sockets
-from jan.inference import trouble
-from jan.runner import prepare
-from jan.settings import Loaded, Settings
-from jan.supervisor import lock, parts, schema
+from jan import keyring, listener, process
+from jan.settings import Loaded
+from jan.supervisor import lock, parts, places, schema
 from jan.supervisor.board import shown
+from jan.supervisor.fleet import Fleet
 from jan.supervisor.keeper import Keeper
 from jan.supervisor.parts import Parts
 
@@ -37,22 +36,22 @@ async def run(loaded: Loaded) -> None:
     names = [parts.GATEWAY, schema.PART]
     if settings.manages_database:
         names.insert(1, parts.DATABASE)
-    if settings.manages_engine:
-        names += [parts.ENGINE, parts.MODEL]
+    names += places.parts(settings)
     with (
         lock.hold(settings.run_dir),
-        _engine_s_place(settings),
+        places.place(settings),
         listener.listen(settings.host, settings.port) as server,
         shown(settings, names) as board,
         anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals,
     ):
         keeper = Keeper(board)
         children = Parts(loaded, keyring.load(settings), server, board)
+        engines = Fleet(loaded, children.keyring, keeper, children.environment)
         async with anyio.create_task_group() as group:
             group.start_soon(_obey, signals, keeper)
             group.start_soon(keeper.achieve, schema.PART, children.prepare_database)
             board.listening(listener.url(server))
-            await _live(children, keeper)
+            await _live(children, keeper, engines)
             group.cancel_scope.cancel()
         log.info("stopped")
     if keeper.cause is not None:
@@ -64,28 +63,11 @@ def _with_socket(loaded: Loaded) -> Loaded:
     settings = loaded.settings
     if not settings.manages_engine:
         return loaded
-    path = settings.runner_socket or sockets.of_engine(settings.home)
+    path = settings.runner_socket or places.socket_of(settings, settings.deployments[0].name, 1)
     return replace(loaded, settings=settings.model_copy(update={"runner_socket": path}))
 
 
-@contextmanager
-def _engine_s_place(settings: Settings) -> Generator[None]:
-    """See that the model can be served, and take away what an earlier engine left or had said."""
-    if not settings.manages_engine:
-        yield
-        return
-    prepare.require_model(settings)
-    socket = settings.runner_socket
-    assert socket is not None
-    sockets.make_way(socket)  # before a gateway trusts what is there
-    trouble.clear(socket)
-    try:
-        yield
-    finally:
-        trouble.clear(socket)
-
-
-async def _live(children: Parts, keeper: Keeper) -> None:
+async def _live(children: Parts, keeper: Keeper, engines: Fleet) -> None:
     """Run all children until the end is asked for. What is entered first is stopped last."""
     settings = children.loaded.settings
     async with AsyncExitStack() as tree:
@@ -93,10 +75,7 @@ async def _live(children: Parts, keeper: Keeper) -> None:
             database = keeper.keeping(parts.DATABASE, children.database, is_vital=True)
             await tree.enter_async_context(database)
         if settings.manages_engine:
-            runner = keeper.keeping(
-                parts.MODEL, children.runner, is_vital=False, on_failure=children.tell_gateways
-            )
-            await tree.enter_async_context(runner)
+            await tree.enter_async_context(engines.running(children.is_prepared))
         gateways = keeper.keeping(
             parts.GATEWAY, children.gateway, is_vital=True, count=settings.workers
         )

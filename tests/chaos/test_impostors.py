@@ -19,7 +19,7 @@ async def test_the_engine_is_the_child_that_was_started_and_no_other(
     """On the port of `jan runner`, or on the socket that a killed supervisor's engine had."""
     fake_engine.write(home)
     store.add(home, "tiny", models.write(tmp_path / "tiny"))
-    path = sockets.of_engine(home)
+    path = sockets.of_engine(home, "tiny-1")
     sockets.make_way(path)
     flags = ("--engine", "cpu", "--model", "tiny", "--engine-args=--never-listen")
 

@@ -136,4 +136,4 @@ async def test_an_engine_that_works_again_is_not_spoken_ill_of(home: Path, tmp_p
         flag.unlink()
         await serve.until_ready()
 
-        assert not trouble.told(sockets.of_engine(home))
+        assert not trouble.told(sockets.of_engine(home, "tiny-1"))

@@ -60,5 +60,5 @@ async def scene(anyio_backend: str) -> AsyncIterator[Scene]:
         async with serve.client(key) as client:
             while_loading = await client.post("/v1/chat/completions", json=CHAT)
         await serve.until_ready(deadline_s=LOAD_DEADLINE_S)
-        yield Scene(serve, key, sockets.of_engine(home), while_loading)
+        yield Scene(serve, key, sockets.of_engine(home, f"{MODEL}-1"), while_loading)
     shutil.rmtree(home)

@@ -55,6 +55,7 @@ async def test_the_official_client_streams_a_chat_and_a_usage_row_is_written(sce
             temperature=0,
             stream=True,
             stream_options={"include_usage": True},
+            extra_headers={"x-request-id": "the-streamed-chat"},
         )
         chunks = [chunk async for chunk in stream]
 
@@ -67,7 +68,7 @@ async def test_the_official_client_streams_a_chat_and_a_usage_row_is_written(sce
         while not rows:
             rows = await scene.serve.fetch(
                 "SELECT model, status, prompt_tokens, completion_tokens, time_to_first_token_ms"
-                " FROM usage WHERE is_stream AND status = 200 AND path = '/v1/chat/completions'"
+                " FROM usage WHERE is_stream AND status = 200 AND request_id = 'the-streamed-chat'"
             )
     assert len(rows) == 1
     assert tuple(rows[0])[:4] == (MODEL, 200, usage.prompt_tokens, usage.completion_tokens)

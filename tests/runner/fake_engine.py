@@ -8,7 +8,7 @@ from jan import clock
 from jan.runner import bundles, engines
 from jan.runner.engines import Engine
 
-ENTRY = """
+ENTRY = r'''
 import http.server, json, multiprocessing, os, socketserver, subprocess, sys, threading, time
 
 
@@ -17,15 +17,84 @@ def core(lock):
     time.sleep(600)
 
 
-class Health(http.server.BaseHTTPRequestHandler):
+class Server(http.server.BaseHTTPRequestHandler):
+    """Chat completions tell by `system_fingerprint` which process made them. A request may say how
+    long it takes: `pause_s` before each of `pieces`."""
+
+    protocol_version = "HTTP/1.1"
+    counting = threading.Lock()
+    running = requests = tokens = 0
+
     def do_GET(self):
+        if self.path != "/metrics":
+            return self.send(json.dumps({"data": [{"id": self.model()}]}))
+        lines = {"num_requests_running": self.running, "num_requests_waiting": 0,
+                 "generation_tokens_total": self.tokens, "request_success_total": self.requests}
+        text = "".join(f'vllm:{name}{{model_name="x"}} {float(value)}\n'
+                       for name, value in lines.items())
+        self.send(text)
+
+    def do_POST(self):
+        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        with self.counting:
+            Server.running += 1
+        try:
+            self.chat(body)
+        except OSError:
+            self.close_connection = True
+        finally:
+            with self.counting:
+                Server.running -= 1
+                Server.requests += 1
+                Server.tokens += body.get("pieces", 1)
+
+    def chat(self, body):
+        pieces, pause_s = body.get("pieces", 1), body.get("pause_s", 0)
+        about = {"id": "chatcmpl-1", "created": 1, "model": self.model(),
+                 "system_fingerprint": str(os.getpid())}
+        usage = {"prompt_tokens": 1, "completion_tokens": pieces, "total_tokens": pieces + 1}
+        if not body.get("stream"):
+            time.sleep(pieces * pause_s)
+            message = {"role": "assistant", "content": "x" * pieces}
+            choice = {"index": 0, "message": message, "finish_reason": "stop"}
+            self.send(json.dumps({**about, "object": "chat.completion", "choices": [choice],
+                                  "usage": usage}))
+            return
         self.send_response(200)
+        self.send_header("content-type", "text/event-stream")
+        self.send_header("transfer-encoding", "chunked")
         self.end_headers()
-        name = sys.argv[sys.argv.index("--served-model-name") + 1]
-        self.wfile.write(json.dumps({"data": [{"id": name}]}).encode())
+        about["object"] = "chat.completion.chunk"
+        for number in range(pieces):
+            time.sleep(pause_s)
+            choice = {"index": 0, "delta": {"content": "x"}, "finish_reason": None}
+            self.event(json.dumps({**about, "choices": [choice]}))
+        choice["delta"], choice["finish_reason"] = {}, "stop"
+        self.event(json.dumps({**about, "choices": [choice]}))
+        self.event(json.dumps({**about, "choices": [], "usage": usage}))
+        self.event("[DONE]")
+        self.wfile.write(b"0\r\n\r\n")
+
+    def event(self, text):
+        data = f"data: {text}\n\n".encode()
+        self.wfile.write(b"%x\r\n%b\r\n" % (len(data), data))
+
+    def send(self, text):
+        data = text.encode()
+        head = f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {len(data)}"
+        if self.request_version == "HTTP/1.0" or self.headers.get("connection") == "close":
+            head, self.close_connection = head + "\r\nconnection: close", True
+        self.wfile.write(head.encode() + b"\r\n\r\n" + data)
+
+    def model(self):
+        return sys.argv[sys.argv.index("--served-model-name") + 1]
 
     def log_message(self, *args):
         pass
+
+
+class Unix(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
+    daemon_threads, request_queue_size = True, 1024
 
 
 def main():
@@ -57,16 +126,16 @@ def main():
     threading.Thread(target=watch, daemon=True).start()
     if "--uds" in sys.argv:
         path = sys.argv[sys.argv.index("--uds") + 1]
-        server = socketserver.UnixStreamServer(path, Health, bind_and_activate=False)
+        server = Unix(path, Server, bind_and_activate=False)
         server.server_bind()
         while "--never-listen" in sys.argv:
             time.sleep(1)
         server.server_activate()
     else:
         port = int(sys.argv[sys.argv.index("--port") + 1])
-        server = http.server.HTTPServer(("127.0.0.1", port), Health)
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Server)
     server.serve_forever()
-"""
+'''
 
 
 def write(home: Path) -> Engine:

@@ -5,11 +5,14 @@ import pty
 import re
 import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import anyio
 import httpx
 import pytest
 
@@ -78,12 +81,17 @@ async def test_a_person_sees_the_start_the_address_and_once_a_key_that_works(
         url = re.findall(r"Jan is at (http://[\d.:]+)", terminal.text)[-1]
         key = re.findall(r"sk-jan-\w+", terminal.text)[-1]
         async with httpx.AsyncClient(base_url=url) as client:
-            answer = await client.get("/v1/models", headers={"authorization": f"Bearer {key}"})
+            headers = {"authorization": f"Bearer {key}"}
+            listed: list[Any] = []
+            with anyio.fail_after(DEADLINE_S):
+                while not listed:  # the gateway has just learnt of the model server, or is about to
+                    answer = await client.get("/v1/models", headers=headers)
+                    listed = answer.json()["data"]
             owner = await client.post("/v1/auth/setup", json={"code": code, **OWNER})
         running.send_signal(signal.SIGTERM)
         await until(lambda: "stopped" in terminal.text)
 
-    assert answer.json()["data"][0]["id"] == MODEL
+    assert [model["id"] for model in listed] == [MODEL]
     assert owner.status_code == 200
     for part in ("gateway", "database", "schema"):
         assert re.search(rf"✓ +{part} ", terminal.text)
@@ -124,3 +132,29 @@ async def test_a_person_sees_that_it_is_the_engine_that_can_not_be_had(
         await until(lambda: re.search(r"✗ +engine +`uv pip install` failed: ", terminal.text))
 
     assert not re.search("✗ +model", terminal.text)
+
+
+async def test_lines_come_and_go_with_their_parts() -> None:
+    program = """
+import time
+from jan.supervisor.live import LiveBoard
+with LiveBoard(["gateway"]) as board:
+    board.working("model extra", "Loading weights", 0.5)
+    time.sleep(0.5)
+    board.gone("model extra")
+    board.gone("model nobody")
+    board.ready("gateway", "process 1")
+    board.working("model later", "Loading")
+    board.gone("model later")
+    print("done")
+"""
+    terminal = Terminal()
+
+    with terminal.running(sys.executable, "-c", program):
+        await until(lambda: "done" in terminal.text)
+
+    drawn = terminal.text.split("gateway")
+    assert any("model extra" in frame for frame in drawn)
+    assert "model extra" not in drawn[-1]
+    assert re.search(r"✓ +gateway +[\d.]+ s +process 1", terminal.text)
+    assert "[info" in drawn[-1]  # the picture stands, and what comes later is a line
