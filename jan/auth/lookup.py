@@ -29,14 +29,17 @@ _KEY = """
 SELECT k.id, k.kind, k.organization_id, k.user_id, k.service_account_id, k.scopes,
        k.allowed_models, k.expires_at, k.revoked_at, u.email, u.is_enabled, u.is_guest,
        o.is_default, m.role AS organization_role, p.id AS project_id, p.archived_at,
-       p.owner_user_id, pm.role AS project_role, s.role AS account_role
+       p.owner_user_id, pm.role AS project_role, s.role AS account_role,
+       o.allowed_models AS organization_models, p.allowed_models AS project_models,
+       p.denied_models, p.queue_weight
 FROM api_key AS k
 LEFT JOIN users AS u ON u.id = k.user_id
 LEFT JOIN organization AS o ON o.id = k.organization_id
 LEFT JOIN organization_member AS m
        ON m.organization_id = k.organization_id AND m.user_id = k.user_id
 LEFT JOIN LATERAL (
-    SELECT id, archived_at, owner_user_id FROM project
+    SELECT id, archived_at, owner_user_id, allowed_models, denied_models, queue_weight
+    FROM project
     WHERE CASE
         WHEN k.project_id IS NOT NULL THEN id = k.project_id
         WHEN k.kind <> 'organization' THEN false
@@ -55,13 +58,14 @@ KEY_BY_ID = f"{_KEY} k.id = $1"
 _PERSON = """
 u.id AS user_id, u.email, u.is_enabled, u.is_guest,
 m.organization_id, m.role AS organization_role, m.is_default,
-p.id AS project_id, p.archived_at, p.owner_user_id, pm.role AS project_role
+p.id AS project_id, p.archived_at, p.owner_user_id, pm.role AS project_role,
+m.organization_models, p.allowed_models AS project_models, p.denied_models, p.queue_weight
 """
 # $2, $3: the organization and the project that the request names. Where it names none: the default
 # organization, or the first that they joined; and their own project.
 _PLACE = """
 LEFT JOIN LATERAL (
-    SELECT om.organization_id, om.role, o.is_default
+    SELECT om.organization_id, om.role, o.is_default, o.allowed_models AS organization_models
     FROM organization_member AS om JOIN organization AS o ON o.id = om.organization_id
     WHERE om.user_id = u.id AND CASE
         WHEN $2 <> '' THEN om.organization_id = $2
@@ -155,7 +159,7 @@ def _of_key(row: Any, organization_id: str, project_id: str) -> Found:
         key_id=row["id"],
         service_account_id=row["service_account_id"],
         email=row["email"],
-        allowed_models=_models(row["allowed_models"]),
+        **_models(row, row["allowed_models"]),
     )
     return Found(caller, EXPIRED, expires_at=row["expires_at"], subjects=subjects)
 
@@ -202,6 +206,7 @@ def _of_person(row: Any, subjects: frozenset[str], organization_id: str, project
         is_at_home=is_own,
         user_id=row["user_id"],
         email=row["email"],
+        **(_models(row) if is_there else {}),
     )
     return Found(caller, subjects=subjects)
 
@@ -236,5 +241,16 @@ def _subjects(**ids: str | None) -> frozenset[str]:
     return frozenset(f"{kind}:{its_id}" for kind, its_id in ids.items() if its_id is not None)
 
 
-def _models(names: list[str] | None) -> frozenset[str] | None:
-    return None if names is None else frozenset(names)
+def _models(row: Any, of_key: list[str] | None = None) -> dict[str, Any]:
+    """Tell which models may be used: what key, project and organization say of it.
+
+    A person's own project is in no organization, whose list says nothing there.
+    """
+    is_own = row["owner_user_id"] is not None
+    lists = (row["project_models"], None if is_own else row["organization_models"])
+    return {
+        "allowed_models": None if of_key is None else frozenset(of_key),
+        "allow_lists": tuple(frozenset(names) for names in lists if names is not None),
+        "denied_models": frozenset(row["denied_models"] or ()),
+        "queue_weight": row["queue_weight"] or 1,
+    }

@@ -1,11 +1,12 @@
 """`jan org`: organizations."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from jan.cli import api, output
 from jan.cli.api import Json, Yes, part
+from jan.errors import InvalidRequest
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -55,6 +56,32 @@ def update(
     """Rename an organization."""
     changed = api.run(lambda jan: jan.post(f"{PATH}/{part(org_id)}", name=name))
     output.shown(changed, COLUMNS, as_json=json)
+
+
+@app.command()
+def models(
+    org_id: OrgId,
+    *,
+    allow: Annotated[
+        list[str] | None, typer.Option(help="A model that it may use, and none but such.")
+    ] = None,
+    reset: Annotated[bool, typer.Option("--reset", help="It may use all.")] = False,
+    json: Json = False,
+) -> None:
+    """Show which models an organization may use, or say so."""
+    if allow and reset:
+        raise InvalidRequest("Give `--allow` or `--reset`, not both.")
+    path = f"/v1/admin/organizations/{part(org_id)}/models"
+
+    async def act(jan: api.Api) -> Any:
+        if reset or allow:
+            return await jan.patch(path, model_ids=allow or None)
+        return await jan.get(path)
+
+    found = api.run(act)
+    names = found["model_ids"]
+    text = "all" if names is None else f"only {', '.join(names) or 'none'}"
+    output.data(found, as_json=json, text=text)
 
 
 @app.command()

@@ -1,11 +1,12 @@
 """`jan project`: projects."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from jan.cli import api, output
 from jan.cli.api import Json, Org, Yes, part
+from jan.errors import InvalidRequest
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -56,6 +57,56 @@ def update(project_id: ProjectId, name: Name, org: Org = None, json: Json = Fals
     """Rename a project."""
     changed = api.run(lambda jan: jan.post(f"{PATH}/{part(project_id)}", name=name), org=org)
     output.shown(changed, COLUMNS, as_json=json)
+
+
+@app.command()
+def models(
+    project_id: ProjectId,
+    *,
+    allow: Annotated[
+        list[str] | None, typer.Option(help="A model that it may use, and none but such.")
+    ] = None,
+    deny: Annotated[list[str] | None, typer.Option(help="A model that it may not use.")] = None,
+    reset: Annotated[
+        bool, typer.Option("--reset", help="It may use all that its organization may.")
+    ] = False,
+    org: Org = None,
+    json: Json = False,
+) -> None:
+    """Show which models a project may use, or say so in place of what was said."""
+    if bool(allow) + bool(deny) + reset > 1:
+        raise InvalidRequest("Give `--allow`, `--deny` or `--reset`: one of them.")
+    path = f"{PATH}/{part(project_id)}/model_permissions"
+
+    async def act(jan: api.Api) -> Any:
+        if reset:
+            await jan.delete(path)
+        if allow or deny:
+            mode = "allow_list" if allow else "deny_list"
+            return await jan.post(path, mode=mode, model_ids=allow or deny)
+        return await jan.get(path)
+
+    found = api.run(act, org=org)
+    names = ", ".join(found["model_ids"])
+    is_allowed = found["mode"] == "allow_list"
+    text = f"only {names or 'none'}" if is_allowed else f"all but {names}" if names else "all"
+    output.data(found, as_json=json, text=text)
+
+
+@app.command()
+def weight(
+    project_id: ProjectId,
+    turns: Annotated[int | None, typer.Argument(help="From 1 to 100; not said: show it.")] = None,
+    json: Json = False,
+) -> None:
+    """Show how many turns a project gets at a busy model beside one with 1, or say so."""
+    path = f"/v1/admin/projects/{part(project_id)}/queue_weight"
+
+    async def act(jan: api.Api) -> Any:
+        return await (jan.get(path) if turns is None else jan.post(path, queue_weight=turns))
+
+    found = api.run(act)
+    output.data(found, as_json=json, text=str(found["queue_weight"]))
 
 
 @app.command()

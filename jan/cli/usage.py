@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import asdict, astuple
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -22,6 +22,7 @@ COLUMNS = (
     "prompt",
     "completion",
     "cached",
+    "dollars",
 )
 TOOL_COLUMNS = (
     "project",
@@ -58,7 +59,16 @@ def usage(
 
     totals = asyncio.run(run())
     output.data(
-        [asdict(total) for total in totals],
+        [_plain(asdict(total)) for total in totals],
         as_json=json,
         text=output.table(TOOL_COLUMNS if tools else COLUMNS, [astuple(total) for total in totals]),
     )
+
+
+def _plain(total: dict[str, Any]) -> dict[str, Any]:
+    """Write money as text: a JSON number is a float to most who read it."""
+    return total | ({"cost_dollars": _text(total["cost_dollars"])} if "model" in total else {})
+
+
+def _text(dollars: object) -> str | None:
+    return None if dollars is None else f"{dollars:f}"

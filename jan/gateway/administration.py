@@ -13,6 +13,14 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 from jan.audit import routes as audit
 from jan.auth import passwords
 from jan.auth.passwords import Passwords
+from jan.fleet import (
+    allowance_routes,
+    deployment_routes,
+    model_routes,
+    plan_routes,
+    provider_routes,
+    store_routes,
+)
 from jan.gateway import render
 from jan.invites import routes as invites
 from jan.invites.means import Means as InviteMeans
@@ -40,12 +48,18 @@ def routers(
     return [
         *organization.routers(),
         projects.router(),
+        *allowance_routes.routers(),
         account_routes.router(key_secret),
         users.router(hash_password),
         *keys.routers(key_secret),
         invites.router(inviting),
         audit.router(),
         mcp_servers.router(settings, key_secret),
+        *deployment_routes.routers(settings),
+        plan_routes.router(settings),
+        provider_routes.router(key_secret),
+        *model_routes.routers(),
+        store_routes.router(settings.home),
     ]
 
 

@@ -17,6 +17,7 @@ from litestar import Litestar
 from litestar.routes import ASGIRoute
 
 from jan import ids
+from jan.chat.dialect import ENDPOINTS
 from tests.conftest import execute, fetch
 from tests.tenants import Key, Person, Tenant, Tenants
 
@@ -35,9 +36,9 @@ OPEN_PREFIXES = ("/v1/auth/", "/setup", "/invite", "/reset", "/static")
 """Signing in: about the person who asks alone. Their own tests are in `tests/auth`."""
 
 DATA_PLANE = re.compile(
-    r"/v1/(chat/completions|completions|embeddings|messages|messages/count_tokens|models"
-    r"|conv/chat/completions|conv/models)(/.*)?|/v1/responses/(compact|input_tokens)"
-    r"|/v1/(conv/)?mcp"
+    "|".join(re.escape(endpoint.path) for endpoint in ENDPOINTS)
+    + r"|/v1/(models|conv/chat/completions|conv/models)(/.*)?"
+    r"|/v1/responses/(compact|input_tokens)|/v1/(conv/)?mcp"
 )
 """What a project is for; it has no tenant's ids in its paths."""
 
@@ -57,9 +58,13 @@ BODY: dict[str, Any] = {
     "instruction": "stolen",
     "label": "stolen",
     "url": "https://stolen.example.com/",
+    "mode": "allow_list",
+    "model_ids": ["stolen"],
 }
 """Whatever a route wants of it; unknown fields are ignored."""
 
+OF_ALL = ("/v1/users", "/v1/admin/")
+"""Paths of those who administer all of this Jan: of no tenant, and refused to all of them."""
 PRIVATE = {"conversation_id", "response_id", "workspace_id"}
 """Parameters that name what is its owner's alone, within a project."""
 PRIVATE_LISTS = {
@@ -128,6 +133,12 @@ async def values_of(tenant: Tenant, case: Case) -> dict[str, str]:
         **await response_of(tenant.owner, tenant.owner.own_project_id),
         "workspace_id": await workspace_of(tenant.owner, tenant.owner.own_project_id),
         "mcp_server_id": await mcp_server_of(tenant),
+        "deployment_id": "depl_of_no_tenant",
+        "provider_id": "prov_of_no_tenant",
+        "endpoint_id": "ep_of_no_tenant",
+        "name": "model-of-no-tenant",
+        "alias": "alias-of-no-tenant",
+        "sha256": "0" * 64,
     }
 
 
@@ -399,7 +410,7 @@ async def test_the_tenant_itself_reaches_all_of_it(tenants: Tenants) -> None:
 
     async with tenants.client(tenants.a.owner) as client:
         for case in routes:
-            if case.template.startswith("/v1/users"):
+            if case.template.startswith(OF_ALL):
                 continue  # for those who administer all of this Jan
             answer = await client.get(case.path(await values_of(tenants.a, case)))
             assert answer.status_code == 200, (case, answer.text)
@@ -410,7 +421,7 @@ async def reads_of(tenants: Tenants, routes: list[Case]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     async with tenants.client(tenants.a.owner) as client:
         for case in routes:
-            if case.method == "GET" and not case.template.startswith("/v1/users"):
+            if case.method == "GET" and not case.template.startswith(OF_ALL):
                 path = case.path(await values_of(tenants.a, case))
                 found[path] = (await client.get(path)).text
     return found
@@ -420,7 +431,7 @@ acts = st.lists(
     st.tuples(
         st.integers(min_value=0),  # who
         st.integers(min_value=0),  # by which route
-        st.lists(st.booleans(), min_size=12, max_size=12),  # which of the ids are the tenant's
+        st.lists(st.booleans(), min_size=24, max_size=24),  # which of the ids are the tenant's
         st.sampled_from([BODY, BODY | {"is_enabled": True, "role": "member"}, {}, {"role": None}]),
     ),
     min_size=1,
