@@ -53,6 +53,9 @@ COLUMNS = {
     "is_stream": "boolean",
     "error_code": "text",
     "created_at": "timestamptz",
+    "endpoint_id": "text",
+    "queue_ms": "real",
+    "cost_picodollars": "bigint",
 }
 MAX_INTEGER = 2**31 - 1
 MAX_TEXT = 256
@@ -228,6 +231,7 @@ def _values(row_id: UUID, row: UsageRow) -> tuple[Any, ...]:
         _count(row.cached_tokens), row.time_to_first_token_ms, row.duration_ms,
         row.request_bytes, row.response_bytes, row.is_stream,
         None if row.error_code is None else text(row.error_code), row.created_at,
+        row.endpoint_id, row.queue_ms, row.cost_picodollars,
     )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from typing import Literal
 
 import msgspec
@@ -34,6 +35,12 @@ class UsageRow(msgspec.Struct, kw_only=True, gc=False):
     is_stream: bool
     error_code: str | None = None
     created_at: datetime
+    endpoint_id: str | None = None
+    """Where it was sent last."""
+    queue_ms: float | None = None
+    """For how long it waited for its turn."""
+    cost_picodollars: int | None = None
+    """None: the model has no price."""
 
 
 class ToolCallRow(msgspec.Struct, kw_only=True, gc=False):
@@ -72,6 +79,8 @@ class Total:
     prompt_tokens: int
     completion_tokens: int
     cached_tokens: int
+    cost_dollars: Decimal | None
+    """None: the model had no price."""
 
 
 @dataclass(frozen=True, slots=True)

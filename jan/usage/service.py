@@ -12,10 +12,12 @@ SELECT usage.project_id, usage.key_id, api_key.name AS key_name, usage.model,
        count(*) AS requests, count(*) FILTER (WHERE usage.status >= 400) AS errors,
        sum(usage.prompt_tokens) AS prompt_tokens,
        sum(usage.completion_tokens) AS completion_tokens,
-       sum(usage.cached_tokens) AS cached_tokens
+       sum(usage.cached_tokens) AS cached_tokens,
+       trim_scale(sum(usage.cost_picodollars) / 1e12) AS cost_dollars
 FROM usage LEFT JOIN api_key ON api_key.id = usage.key_id
 WHERE usage.created_at >= $1 AND usage.organization_id = $2
-GROUP BY 1, 2, 3, 4 ORDER BY sum(usage.prompt_tokens + usage.completion_tokens) DESC, 1, 2, 4
+GROUP BY 1, 2, 3, 4
+ORDER BY sum(usage.prompt_tokens::bigint + usage.completion_tokens) DESC, 1, 2, 4
 """
 TOOL_TOTALS = """
 SELECT call.project_id, call.key_id, api_key.name AS key_name, call.server, call.tool,
