@@ -11,6 +11,7 @@ import typer
 import uvloop
 
 from bench import engine as engine_bench
+from bench import fleet as fleet_bench
 from bench import gateway as gateway_bench
 from bench import listing as listing_bench
 from bench import peers as peers_bench
@@ -54,6 +55,20 @@ def gateway(rounds: Rounds = 5) -> None:
         report.show("Gateway", figures, ratio=("jan", "direct"), targets=targets)
 
     uvloop.run(run())
+
+
+@app.command()
+def fleet(home: Home = None) -> None:
+    """Measure several instances: failover, balance, prefix caches, fairness of the queue.
+
+    With a home that has an engine and the demonstration model, with two of those too.
+    """
+    figures = uvloop.run(fleet_bench.measure())
+    report.show("Fleet", figures, targets=fleet_bench.TARGETS)
+    if home is not None:
+        with subjects.borrowed(home) as folder:
+            figures = uvloop.run(fleet_bench.measure_engines(folder))
+        report.show("Two engines", figures, targets={})
 
 
 @app.command()

@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -134,7 +134,8 @@ async def mock() -> AsyncGenerator[Subject]:
         port = int(await child.stdout.readline())
         yield Subject(Target("direct", port, "mock"), psutil.Process(child.pid))
     finally:
-        child.kill()
+        with suppress(ProcessLookupError):  # who measures may have killed it
+            child.kill()
         await child.wait()
 
 

@@ -16,12 +16,23 @@ import uvloop
 MODEL = "mock"
 CHUNKS = 64
 INTERVAL_MS = 5.0
+MIN_CACHED_BYTES = 2048
+"""Shorter requests have no prompt worth a look: most benches send nothing else."""
+BLOCK_CHARS = 64
+"""About 16 tokens: vLLM's block."""
+SEEN: set[int] = set()
 
 
 class StreamOptions(msgspec.Struct):
     """What a client says about its stream."""
 
     include_usage: bool = False
+
+
+class Message(msgspec.Struct):
+    """One message of a prompt."""
+
+    content: str = ""
 
 
 class Ask(msgspec.Struct):
@@ -32,12 +43,20 @@ class Ask(msgspec.Struct):
     delay_ms: float = 0.0
     interval_ms: float = INTERVAL_MS
     stream_options: StreamOptions | None = None
+    messages: list[Message] = []
 
 
 class Stats(msgspec.Struct):
     """What an observer wants to know; `aborted_at_s` is on the machine's monotonic clock."""
 
     running: int = 0
+    served: int = 0
+    busy_s: float = 0.0
+    """Of all requests together."""
+    blocks: int = 0
+    """Of prompts, as an engine's prefix cache counts them."""
+    hits: int = 0
+    """Of those, the ones that were seen before."""
     aborted: int = 0
     aborted_at_s: float = 0.0
 
@@ -92,6 +111,7 @@ class Exchange(asyncio.Protocol):
         self.loop = asyncio.get_running_loop()
         self.stats = stats
         self.is_running = False
+        self.started_s = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports are Transports in all but class.
@@ -129,7 +149,10 @@ class Exchange(asyncio.Protocol):
 
     def _complete(self, ask: Ask) -> None:
         self.is_running = True
+        self.started_s = self.loop.time()
         self.stats.running += 1
+        if len(self.body) > MIN_CACHED_BYTES:
+            self._look_up("".join(message.content for message in ask.messages))
         start = self._answer
         if ask.stream:
             self.ask = ask
@@ -140,6 +163,16 @@ class Exchange(asyncio.Protocol):
             self.loop.call_later(ask.delay_ms / 1000, start)
         else:
             start()
+
+    def _look_up(self, prompt: str) -> None:
+        """Count the blocks of a prompt that are known from its beginning on, and remember all."""
+        key, is_known = 0, True
+        for at in range(0, len(prompt) - BLOCK_CHARS + 1, BLOCK_CHARS):
+            key = hash((key, prompt[at : at + BLOCK_CHARS]))
+            is_known = is_known and key in SEEN
+            self.stats.blocks += 1
+            self.stats.hits += is_known
+            SEEN.add(key)
 
     def _answer(self) -> None:
         if self.is_running:
@@ -166,6 +199,8 @@ class Exchange(asyncio.Protocol):
     def _end(self) -> None:
         self.is_running = False
         self.stats.running -= 1
+        self.stats.served += 1
+        self.stats.busy_s += self.loop.time() - self.started_s
 
 
 async def serve() -> None:
