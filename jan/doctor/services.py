@@ -137,10 +137,12 @@ async def model_store(loaded: Loaded) -> Finding:
     settings = loaded.settings
     held = store.models(settings.home)
     words = f"{len(held)} models, {sizes.in_words(sum(model.size_bytes for model in held))}"
-    if not settings.manages_engine or settings.model == demonstration.NAME:
+    wanted = [each.name for each in settings.deployments if each.name != demonstration.NAME]
+    for name in wanted:
+        store.get(settings.home, name)
+    if not wanted:
         return Finding("models", "ok", words)
-    store.get(settings.home, settings.model)
-    return Finding("models", "ok", f"{words}; {settings.model} is there")
+    return Finding("models", "ok", f"{words}; {', '.join(wanted)} there")
 
 
 async def model_server(loaded: Loaded) -> Finding:
