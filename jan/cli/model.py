@@ -11,7 +11,6 @@ if TYPE_CHECKING:  # `jan --help` must not pay for it
     from jan.runner.store import Model
 
 app = typer.Typer(no_args_is_help=True)
-model_registry.register(app)
 
 Name = Annotated[str, typer.Argument(help="Its name in `jan model list`.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
@@ -241,3 +240,4 @@ def _as_data(model: "Model") -> dict[str, Any]:
 
 deployments.register(app)
 app.command()(model_plan.plan)
+model_registry.register(app)
