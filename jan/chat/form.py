@@ -19,6 +19,8 @@ MAX_PARTS = 100
 MAX_FIELD_BYTES = 1024
 """Of a field that is read here."""
 READ = frozenset({b"model", b"stream"})
+TRUE = frozenset({b"true", b"1", b"yes", b"y", b"on", b"t"})
+"""As pydantic reads it in vLLM."""
 
 
 class Form(NamedTuple):
@@ -45,6 +47,9 @@ def read(body: bytes, kind: bytes) -> Form:
     boundary = options.get(b"boundary")
     if named != KIND or not boundary:
         raise InvalidRequest("The request body must be a form: `multipart/form-data`.")
+    # Model servers would read the names of fields by it, and other names than are read here.
+    if options.get(b"charset", b"utf-8").lower() not in {b"utf-8", b"utf8"}:
+        raise InvalidRequest("The form must be UTF-8.")
     parts = _Parts()
     try:
         parser = MultipartParser(boundary, parts.callbacks())  # pyright: ignore[reportArgumentType]
@@ -60,7 +65,7 @@ def read(body: bytes, kind: bytes) -> Form:
     except UnicodeDecodeError:
         raise InvalidRequest("`model`: it is no text.", param="model") from None
     said = parts.spans.get(b"stream", (0, 0))
-    return Form(name, body[slice(*said)].lower() in {b"true", b"1"}, model)
+    return Form(name, body[slice(*said)].lower() in TRUE, model)
 
 
 class _Parts:
@@ -69,6 +74,7 @@ class _Parts:
     def __init__(self) -> None:
         self.spans: dict[bytes, tuple[int, int]] = {}
         self._count = 0
+        self._is_disposed = False
         self._header = b""
         self._value = b""
         self._name: bytes | None = None
@@ -90,6 +96,7 @@ class _Parts:
         if self._count > MAX_PARTS:
             raise InvalidRequest(f"A form has {MAX_PARTS} fields at most.")
         self._name = self._span = None
+        self._is_disposed = False
         self._header = self._value = b""
 
     def _take_header(self, data: bytes, start: int, end: int) -> None:
@@ -100,9 +107,16 @@ class _Parts:
 
     def _end_header(self) -> None:
         if self._header.lower() == b"content-disposition":
+            if self._is_disposed:
+                raise InvalidRequest("A part of the form has two names.")
+            self._is_disposed = True
             _, options = parse_options_header(self._value)
             name = options.get(b"name")
-            self._name = name if name in READ and b"filename" not in options else None
+            if name in READ:
+                if b"filename" in options:
+                    word = name.decode()
+                    raise InvalidRequest(f"`{word}`: it can't be a file.", param=word)
+                self._name = name
         self._header = self._value = b""
 
     def _take_data(self, data: bytes, start: int, end: int) -> None:  # noqa: ARG002

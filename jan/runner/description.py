@@ -45,11 +45,13 @@ def capabilities(folder: Path) -> Sequence[Capability] | None:
         return ("score", "rerank", "tokenize") if _has_one_label(config) else ("tokenize",)
     if name in HEARS:
         return (*TEXT, "transcription") if name.startswith("Voxtral") else ("transcription",)
-    return _of_text(folder, config) if name.endswith(WRITES) else None
+    return _of_text(folder, config, name) if name.endswith(WRITES) else None
 
 
-def _of_text(folder: Path, config: dict[str, Any]) -> Sequence[Capability]:
+def _of_text(folder: Path, config: dict[str, Any], name: str) -> Sequence[Capability] | None:
     sees: tuple[Capability, ...] = ("vision",) if any(part in config for part in SEES) else ()
+    if name.endswith("ForConditionalGeneration") and not sees:
+        return None  # encoders with decoders bear the same name, and vLLM serves few of them
     can: tuple[Capability, ...] = ("completions", "tokenize")
     return (*(TEXT if _has_chat_template(folder) else can), *sees)
 

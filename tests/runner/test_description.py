@@ -58,6 +58,7 @@ def of(name: str, **more: Any) -> dict[str, Any]:
             ("tokenize",),
         ),
         (of("WhisperForConditionalGeneration"), [], {}, ("transcription",)),
+        (of("T5ForConditionalGeneration"), ["chat_template.jinja"], {}, None),
         (of("SomethingNew"), ["chat_template.jinja"], {}, None),
         ({"architectures": []}, [], {}, None),
         ({"architectures": "x"}, [], {}, None),
