@@ -294,12 +294,7 @@ async def _cached(socket: Path) -> tuple[float, float]:
     async with client.request(b"GET", b"/metrics") as answer:
         text = (await answer.read_all()).decode()
     client.close()
-    found = {
-        name: float(value)
-        for name, value in re.findall(
-            r"^vllm:prefix_cache_(hits|queries)_total\S* (\S+)", text, re.MULTILINE
-        )
-    }
+    found = {name: float(value) for name, value in CACHED.findall(text)}
     return found.get("hits", 0.0), found.get("queries", 0.0)
 
 

@@ -26,7 +26,7 @@ from jan.inference.choice import choose
 from jan.inference.client import Unreachable
 from jan.inference.connection import Connection, ConnectionLost
 from jan.inference.images import Images
-from jan.inference.instance import Instance
+from jan.inference.instance import MAX_REST_S, Instance
 from jan.inference.registry import Described, Endpoint, Registry
 from jan.inference.upstream import forwarded, refusal, retry_after_s
 from jan.inference.waiting import Waiting
@@ -36,6 +36,8 @@ BUSY = frozenset({429, 503})
 BROKEN = frozenset({502, 503, 504})
 """Statuses that say something of the instance, not of the request."""
 ELSEWHERE = BUSY | BROKEN
+WAKE_LATER_S = 0.01
+"""After a rest: timers may be a little early."""
 CUT_OFF = "The model server stopped before its answer was complete."
 NOBODY = "nobody"
 """Whose requests are in no project."""
@@ -230,6 +232,9 @@ class Fleet:
         if rest_s is not None and answer.status in BUSY:
             instance.rest(rest_s)
             instance.condition.settle()
+            # Nothing else tells those who wait that it may be asked again.
+            until_s = min(rest_s, MAX_REST_S) + WAKE_LATER_S
+            asyncio.get_running_loop().call_later(until_s, self._wake, instance)
         elif answer.status in BROKEN:
             self._failed(instance, f"It answered with status {answer.status}.")
         return True
@@ -364,6 +369,9 @@ class Fleet:
 
     def _release(self, instance: Instance) -> None:
         instance.running -= 1
+        self._wake(instance)
+
+    def _wake(self, instance: Instance) -> None:
         for name in instance.names:
             line = self._waiting.get(name)
             if line is not None and line.count:

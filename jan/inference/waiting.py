@@ -112,7 +112,7 @@ class Waiting(Generic[T]):
                 continue
             self._leave(ticket)
             ticket.turn.set_result(taken)
-            self._time = project.time
+            self._time = max(self._time, project.time)
             project.time += 1 / project.weight
             project.is_listed = False
             self._list(project)
@@ -150,7 +150,8 @@ class Waiting(Generic[T]):
             raise self._refusal(kind)
         ticket = next(reversed(most.tickets))
         self._leave(ticket)
-        ticket.turn.set_exception(self._refusal(TooManyWaiting))
+        if not ticket.turn.done():  # else cancelled, and about to leave
+            ticket.turn.set_exception(self._refusal(TooManyWaiting))
 
     def _refusal(self, kind: type[QueueFull | TooManyWaiting]) -> QueueFull | TooManyWaiting:
         whose = "of this project " if kind is TooManyWaiting else ""

@@ -415,6 +415,27 @@ async def test_a_bound_makes_requests_wait_and_tells_how_long(box: Box) -> None:
     assert waited[1] < 20 < waited[2]
 
 
+async def test_who_waits_has_a_turn_when_the_rest_is_over(box: Box) -> None:
+    del box.fakes[1:]
+    fleet = box.be(each={"max_running": 1})
+    is_first = True
+
+    async def rests_once(_: Seen, reply: Reply) -> None:
+        nonlocal is_first
+        was_first, is_first = is_first, False
+        await asyncio.sleep(0.02)
+        await reply.json(
+            {}, 503 if was_first else 200, **({"retry_after": "1"} if was_first else {})
+        )
+
+    box.script(rests_once)
+    async with asyncio.timeout(5):
+        (status, _), *others = await asyncio.gather(*(answer(fleet) for _ in range(3)))
+
+    assert status == 503
+    assert [each[0] for each in others] == [200, 200]
+
+
 async def test_places_to_wait_are_bounded(box: Box) -> None:
     fleet = box.be(
         Fleet(connect_timeout_s=1, queue_size=2, queue_timeout_s=5), each={"max_running": 1}

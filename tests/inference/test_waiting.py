@@ -209,3 +209,15 @@ async def test_without_places_nobody_waits() -> None:
     slots.free = 0
 
     assert isinstance(await _refusal(lambda: asyncio.create_task(slots.use("a"))), QueueFull)
+
+
+async def test_room_is_made_of_one_who_is_about_to_leave() -> None:
+    slots = Slots(0, size=2)
+    tasks = await _enter(slots, "loud", "loud")
+    tasks[1].cancel()  # its task goes on after this one
+    asyncio.get_running_loop().call_later(0.02, slots.give_back)
+    await slots.use("quiet")
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+    assert slots.order == ["loud", "quiet"]
+    assert slots.line.count == 0
