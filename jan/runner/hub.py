@@ -27,9 +27,9 @@ TIMEOUT_S = 10.0
 WATCH_EVERY_S = 0.5
 IGNORED = (
     *("*.bin", "*.pt", "*.pth", "*.ckpt", "*.gguf", "*.h5", "*.msgpack", "*.onnx", "*.tflite"),
-    *("original/*", "metal/*", "onnx/*", "openvino/*", ".gitattributes", "*.md", "*.png", "*.jpg"),
+    *("original/*", "metal/*", "onnx/*", "openvino/*", "*.md", "*.png", "*.jpg", ".*", "*/.*"),
 )
-"""Second copies of the weights in other forms, and what only people read."""
+"""Second copies of the weights in other forms, what only people read, and what is hidden."""
 
 
 def pull(
@@ -107,9 +107,13 @@ def _pull(  # noqa: PLR0913, PLR0917 - as `pull`
 
 
 def _clear(draft: Path, wanted: Collection[Path]) -> None:
-    """Throw away what an attempt at another revision has left. The client's notes are its own."""
+    """Throw away what an attempt at another revision has left. The client's notes are its own.
+
+    Halves of files that a killed client left go too: it never takes them up again.
+    """
     for path in draft.rglob("*"):
-        if path.is_file() and path not in wanted and ".cache" not in path.relative_to(draft).parts:
+        is_note = ".cache" in path.relative_to(draft).parts and path.suffix != ".incomplete"
+        if path.is_file() and path not in wanted and not is_note:
             path.unlink()
 
 

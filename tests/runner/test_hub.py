@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
@@ -30,6 +31,7 @@ class Hub(http.server.BaseHTTPRequestHandler):
         "pytorch_model.bin": b"the same weights again",
     }
     is_cutting_off = False
+    is_hanging = False
     is_damaging = False
     got: ClassVar[list[str]] = []
 
@@ -66,6 +68,11 @@ class Hub(http.server.BaseHTTPRequestHandler):
         if type(self).is_cutting_off and name.endswith(".safetensors") and self.command == "GET":
             self.close_connection = True
             self._send(200, body[:-1], {**headers, "Content-Length": str(len(body))})
+            return
+        if type(self).is_hanging and name.endswith(".safetensors") and self.command == "GET":
+            self._send(200, body[:20], {**headers, "Content-Length": str(len(body))})
+            self.wfile.flush()
+            self.rfile.read(1)  # until the client is gone
             return
         if type(self).is_damaging and name.endswith(".safetensors"):
             body = body[:-1] + b"!"
@@ -143,6 +150,54 @@ def test_a_pull_that_broke_goes_on_where_it_was(
     assert "goes on from there" in broken.stderr
     assert done.returncode == 0
     assert store.find(home, "org/tiny")
+
+
+def test_a_pull_that_was_killed_fetches_only_the_files_that_are_missing(
+    home: Path, hub: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Hub, "is_hanging", True)
+    draft = store.staging(home, "org/tiny")
+    notes = draft / ".cache" / "huggingface" / "download"
+    argv = [sys.executable, "-m", "jan", "--home", str(home), "model", "pull", "org/tiny"]
+    environment = {**os.environ, "HF_ENDPOINT": hub, "HF_HOME": str(home / "hf")}
+    halves: set[Path] = set()
+    for _ in range(2):
+        killed = subprocess.Popen(argv, env=environment, stderr=subprocess.PIPE)
+        deadline_s = time.monotonic() + 30
+        while not (
+            set(draft.rglob("*.incomplete")) - halves
+            and (notes / "config.json.metadata").exists()
+            and (notes / "tokenizer.json.metadata").exists()
+        ):
+            assert time.monotonic() < deadline_s
+            assert killed.poll() is None
+            time.sleep(0.02)
+        killed.kill()
+        killed.communicate()
+        halves = set(draft.rglob("*.incomplete"))
+        assert len(halves) == 1  # those of earlier attempts take no room
+    monkeypatch.setattr(Hub, "is_hanging", False)
+    Hub.got.clear()
+
+    done = pull(home, hub)
+
+    assert done.returncode == 0, done.stderr
+    assert set(store.get(home, "org/tiny").files) == {
+        *("config.json", "model.safetensors", "tokenizer.json")
+    }
+    fetched = {path.rpartition("/")[2] for path in Hub.got if "/resolve/" in path}
+    assert fetched == {"model.safetensors"}
+    assert not list(store.folder_of(home).rglob("*.incomplete"))
+
+
+def test_what_is_hidden_is_not_fetched(
+    home: Path, hub: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Hub, "files", Hub.files | {".eval/x.yaml": b"x", "deep/.DS_Store": b"x"})
+
+    assert pull(home, hub).returncode == 0
+    data = (store.get(home, "org/tiny").folder / store.MANIFEST).read_bytes()
+    assert len(store.read_manifest(data).files) == 3  # so that it can be copied and exported
 
 
 def test_what_came_damaged_is_fetched_again(
