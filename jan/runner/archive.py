@@ -7,8 +7,10 @@ Source: https://pubs.opengroup.org/onlinepubs/9699919799/utilities/pax.html#tag_
 """
 
 import hashlib
+import io
 import shutil
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, BinaryIO
 
@@ -26,6 +28,11 @@ def export(model: Model, target: BinaryIO, report: Report) -> None:
     """Write a model. The target need not be seekable."""
     words = f"Exporting {model.name}, {sizes.in_words(model.size_bytes)}"
     written_bytes = 0
+
+    def tell(of_file_bytes: int) -> None:
+        share = (written_bytes + of_file_bytes) / max(1, model.size_bytes)
+        report(words, min(1.0, share))  # the manifest comes on top
+
     with (
         store.holding(model),
         tarfile.open(fileobj=target, mode="w|", format=tarfile.PAX_FORMAT) as tar,
@@ -36,9 +43,8 @@ def export(model: Model, target: BinaryIO, report: Report) -> None:
             entry.size = file.stat().st_size
             entry.mtime = int(model.added_at.timestamp())
             with file.open("rb") as content:
-                tar.addfile(entry, content)
+                tar.addfile(entry, _Told(content, tell))
             written_bytes += entry.size
-            report(words, written_bytes / max(1, model.size_bytes))
 
 
 def take_in(
@@ -64,20 +70,36 @@ def take_in(
                 shutil.rmtree(draft)
                 draft.mkdir()
                 store.require_room(home, announced.size_bytes, f"`{name}`", max_bytes)
-                _unpack(tar, announced, draft, report)
-                return store.keep(
-                    home,
-                    name,
-                    draft,
-                    source=announced.source,
-                    revision=announced.revision,
-                    note=announced.note,
-                    files=announced.files,
-                )
+                try:
+                    _unpack(tar, announced, draft, report)
+                    return store.keep(
+                        home,
+                        name,
+                        draft,
+                        source=announced.source,
+                        revision=announced.revision,
+                        note=announced.note,
+                        files=announced.files,
+                    )
+                except BaseException:  # no later attempt goes on from it
+                    shutil.rmtree(draft, ignore_errors=True)
+                    raise
     except (tarfile.TarError, EOFError) as error:
         raise InvalidRequest(f"The archive can't be read: {error}.") from None
-    except OSError as error:  # the disk is full, for one: what came is thrown away by the next try
+    except OSError as error:  # the disk is full, for one
         raise Unavailable(f"`{name}` can't be imported: {error.strerror or error}.") from None
+
+
+class _Told(io.RawIOBase):
+    """A file that tells how much of it was read."""
+
+    def __init__(self, file: BinaryIO, tell: Callable[[int], None]) -> None:
+        self._file, self._tell = file, tell
+
+    def read(self, size: int = -1, /) -> bytes:
+        data = self._file.read(size)
+        self._tell(self._file.tell())
+        return data
 
 
 class _Entry(tarfile.TarInfo):
@@ -104,20 +126,24 @@ def _unpack(tar: tarfile.TarFile, announced: Model, draft: Path, report: Report)
     missing = dict(announced.files)
     words = f"Importing {announced.name}, {sizes.in_words(announced.size_bytes)}"
     read_bytes = 0
+
+    def tell(of_file_bytes: int) -> None:
+        report(words, (read_bytes + of_file_bytes) / max(1, announced.size_bytes))
+
     while (entry := tar.next()) is not None:
         file = missing.pop(entry.name, None)
         if file is None or not entry.isreg() or entry.size != file.size_bytes:
             raise InvalidRequest(f"The archive holds `{entry.name[:100]}`, which is not announced.")
         content = tar.extractfile(entry)
         assert content is not None
-        _write(content, draft / entry.name, file)
+        _write(content, draft / entry.name, file, tell)
         read_bytes += entry.size
-        report(words, read_bytes / max(1, announced.size_bytes))
+        tell(0)
     if missing:
         raise InvalidRequest(f"The archive lacks `{min(missing)[:100]}`, which is announced.")
 
 
-def _write(content: IO[bytes], path: Path, announced: File) -> None:
+def _write(content: IO[bytes], path: Path, announced: File, tell: Callable[[int], None]) -> None:
     """Write a file as it comes.
 
     Raises:
@@ -129,6 +155,7 @@ def _write(content: IO[bytes], path: Path, announced: File) -> None:
         while chunk := content.read(CHUNK_BYTES):
             digest.update(chunk)
             target.write(chunk)
+            tell(target.tell())
     if digest.hexdigest() != announced.sha256:
         path.unlink()
         raise InvalidRequest(f"`{path.name}` is damaged: its checksum is another one.")

@@ -5,6 +5,7 @@ what has come so far is kept, and the same command goes on from there.
 """
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
@@ -63,10 +64,15 @@ def pull(  # noqa: PLR0913 - as many as there is to say
                 needed_bytes = announced.size_bytes - sizes.of_folder(draft)
                 store.require_room(home, needed_bytes, f"`{name}`", max_bytes)
                 words = f"Fetching {theirs}, {sizes.in_words(announced.size_bytes)}"
+                done_bytes, whole_bytes = 0, max(1, announced.size_bytes)
+
+                def tell(have_bytes: int) -> None:
+                    report(words, min(1.0, (done_bytes + have_bytes) / whole_bytes))
+
                 for path, file in announced.files.items():
-                    _fetch(client, draft / path, file)
-                    share = sizes.of_folder(draft) / max(1, announced.size_bytes)
-                    report(words, min(1.0, share))
+                    _fetch(client, draft / path, file, tell)
+                    done_bytes += file.size_bytes
+                    tell(0)
                 return store.keep(
                     home,
                     name,
@@ -76,6 +82,8 @@ def pull(  # noqa: PLR0913 - as many as there is to say
                     note=announced.note,
                     files=announced.files,
                 )
+    except (httpx.InvalidURL, UnicodeError):  # a host that can't be one
+        raise _no_address(address) from None
     except httpx.HTTPError as error:
         raise Unavailable(
             f"Can't fetch `{theirs}` from {base}: {error or type(error).__name__}.",
@@ -93,10 +101,14 @@ def _read(address: str) -> tuple[str, str]:
         is_address, parts = False, None
     name = unquote(parts.path.strip("/")) if parts else ""
     if not is_address or parts is None or not name or "@" in parts.netloc or parts.query:
-        raise InvalidRequest(
-            f"`{address}` is no address of a model.", hint="Write `jan://host[:port]/name`."
-        )
+        raise _no_address(address)
     return f"{SCHEMES[parts.scheme]}://{parts.netloc}", store.checked(name)
+
+
+def _no_address(address: str) -> InvalidRequest:
+    return InvalidRequest(
+        f"`{address}` is no address of a model.", hint="Write `jan://host[:port]/name`."
+    )
 
 
 def _manifest(client: httpx.Client, name: str) -> Model:
@@ -121,7 +133,7 @@ def _clear(draft: Path, announced: Model) -> None:
             path.unlink()
 
 
-def _fetch(client: httpx.Client, path: Path, file: File) -> None:
+def _fetch(client: httpx.Client, path: Path, file: File, tell: Callable[[int], None]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     digest = hashlib.sha256()
     have_bytes = 0
@@ -147,6 +159,7 @@ def _fetch(client: httpx.Client, path: Path, file: File) -> None:
                         raise InvalidRequest(f"`{path.name}` is longer than it was announced.")
                     digest.update(chunk)
                     written.write(chunk)
+                    tell(have_bytes)
     if have_bytes < file.size_bytes:
         raise httpx.RemoteProtocolError(f"`{path.name}` broke off")
     if digest.hexdigest() != file.sha256:

@@ -28,6 +28,16 @@ def of_folder(folder: Path) -> int:
     return total_bytes
 
 
+def to_copy(folder: Path) -> int:
+    """Bytes that a copy of a folder takes: links count as what they lead to, hidden files not."""
+    total_bytes = 0
+    for parent, folders, names in os.walk(folder, followlinks=True):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        seen = (Path(parent, name) for name in names if not name.startswith("."))
+        total_bytes += sum(path.stat().st_size for path in seen)
+    return total_bytes
+
+
 def require_free(folder: Path, needed_bytes: int, what: str) -> None:
     """Check for room before the work rather than half-way.
 

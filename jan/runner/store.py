@@ -10,7 +10,7 @@ import os
 import re
 import shutil
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
@@ -163,22 +163,40 @@ def require_room(home: Path, needed_bytes: int, what: str, max_bytes: int | None
 
 @contextmanager
 def holding(model: Model) -> Generator[None]:
-    """Keep a model from being removed during the block. Several may do so at once."""
-    with (model.folder / MANIFEST).open("rb") as held:
-        fcntl.flock(held, fcntl.LOCK_SH)
+    """Keep a model from being removed during the block. Several may do so at once.
+
+    Raises:
+        NotFound: it has just been removed.
+    """
+    manifest = model.folder / MANIFEST
+    with ExitStack() as until_end:
+        try:
+            held = until_end.enter_context(manifest.open("rb"))
+            fcntl.flock(held, fcntl.LOCK_SH)
+            manifest.stat()  # it may have been removed while we waited
+        except FileNotFoundError:
+            raise NotFound(f"The model `{model.name}` has just been removed.") from None
         yield
 
 
 @contextmanager
 def serving(model: Model) -> Generator[None]:
-    """Hold a model, and note that it was served, from the beginning of the block to its end."""
-    manifest = model.folder / MANIFEST
+    """Hold a model, and note that it was served, from the beginning of the block to its end.
+
+    Raises:
+        NotFound: as `holding`.
+    """
     with holding(model):
-        os.utime(manifest)
+        _note_served(model)
         try:
             yield
         finally:
-            os.utime(manifest)
+            _note_served(model)
+
+
+def _note_served(model: Model) -> None:
+    with suppress(OSError):  # a store that is only read is pruned by nobody
+        os.utime(model.folder / MANIFEST)
 
 
 def last_served(model: Model) -> datetime:
@@ -262,7 +280,10 @@ def add(home: Path, name: str, folder: Path, *, max_bytes: int | None = None) ->
     weights.check(folder)
     with drafting(home, name) as draft:
         shutil.rmtree(draft)
-        needed_bytes = sizes.of_folder(folder)
+        try:
+            needed_bytes = sizes.to_copy(folder)
+        except OSError as error:
+            raise InvalidRequest(f"{folder} can't be read: {error}.") from None
         if max_bytes is not None:
             require_room(home, needed_bytes, f"`{name}`", max_bytes)
         try:
@@ -282,11 +303,16 @@ def remove(home: Path, name: str) -> Model:
         Conflict: an engine serves it.
     """
     model = get(home, name)
-    if is_used(model):
-        raise Conflict(
-            f"An engine is serving `{name}`.", hint=f"`jan model unload {name}` ends that."
-        )
-    (model.folder / MANIFEST).unlink()  # from here on it is no model
+    manifest = model.folder / MANIFEST
+    with manifest.open("rb") as held:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Conflict(
+                f"An engine is serving `{name}`, or it is being exported.",
+                hint=f"`jan model unload {name}` ends the former.",
+            ) from None
+        manifest.unlink()  # from here on it is no model; who waits for the lock sees it
     shutil.rmtree(model.folder)
     if model.folder.parent != folder_of(home) and not any(model.folder.parent.iterdir()):
         model.folder.parent.rmdir()

@@ -111,7 +111,8 @@ async def test_what_is_refused(theirs: tuple[Gateway, Path], home: Path) -> None
         await pull(home, address(gateway), max_bytes=1000)
     with pytest.raises(Unavailable):
         await pull(home, "jan+http://127.0.0.1:9/org/tiny")
-    for said in ("jan://", "jan://host", "jan://h/../../x", "jan://u:p@h/x", "jan://h:99999/x"):
+    odd = ("jan+http://h\0st/x", f"jan+http://{'a' * 70}.x/x", "jan://[::1/x", "jan://h:99999/x")
+    for said in ("jan://", "jan://host", "jan://h/../../x", "jan://u:p@h/x", *odd):
         with pytest.raises(InvalidRequest):
             await pull(home, said)
 

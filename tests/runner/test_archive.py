@@ -61,6 +61,7 @@ def test_it_comes_out_as_it_went_in(home: Path, model: Model, tmp_path: Path) ->
     assert (again.name, again.files, again.source) == (model.name, model.files, model.source)
     assert (again.folder / "deep" / "file.bin").read_bytes() == b"x" * 3_000_000
     assert reports[-1] == 1
+    assert len({*reports}) > len(model.files)  # within a file, too
     with pytest.raises(Conflict):
         archive.take_in(home, io.BytesIO(data), quiet)
     assert archive.take_in(home, io.BytesIO(data), quiet, name="other").name == "other"
@@ -112,6 +113,7 @@ def test_what_is_not_as_it_says_is_refused(home: Path, model: Model, evil: str) 
 
     assert store.models(home) == []
     assert not list(home.rglob("evil"))
+    assert store.used_bytes(home) == 0
 
 
 def test_a_header_without_end_is_not_read(home: Path) -> None:
@@ -141,6 +143,7 @@ def test_what_is_cut_off_is_refused(home: Path, model: Model, length: int) -> No
         archive.take_in(home, io.BytesIO(data[:length]), quiet)
 
     assert store.models(home) == []
+    assert store.used_bytes(home) == 0
 
 
 def test_the_store_takes_no_more_than_it_may(home: Path, model: Model, tmp_path: Path) -> None:
@@ -152,3 +155,36 @@ def test_the_store_takes_no_more_than_it_may(home: Path, model: Model, tmp_path:
         store.add(home, "third", models.write(tmp_path / "third"), max_bytes=3_000_000)
 
     assert [each.name for each in store.models(home)] == ["org/tiny"]
+
+
+def test_progress_of_an_export_is_told_within_a_file(model: Model) -> None:
+    reports: list[float] = []
+
+    archive.export(model, io.BytesIO(), lambda _, share: reports.append(share or 0))
+
+    assert len({*reports}) > 2 + len(model.files)
+    assert reports == sorted(reports)
+    assert reports[-1] == 1
+
+
+def test_what_links_lead_to_counts_and_what_is_hidden_does_not(home: Path, tmp_path: Path) -> None:
+    blob = tmp_path / "blob"
+    blob.write_bytes(models.safetensors(100_000))
+    snapshot = models.write(tmp_path / "snapshot")
+    (snapshot / "model.safetensors").unlink()
+    (snapshot / "model.safetensors").symlink_to(blob)
+    clone = models.write(tmp_path / "clone")
+    (clone / ".git").mkdir()
+    (clone / ".git" / "pack").write_bytes(bytes(100_000))
+
+    with pytest.raises(Misconfigured, match="may hold 50 kB"):
+        store.add(home, "snapshot", snapshot, max_bytes=50_000)
+    assert store.add(home, "clone", clone, max_bytes=50_000).size_bytes < 1000
+
+
+def test_a_link_to_nothing_is_told(home: Path, tmp_path: Path) -> None:
+    folder = models.write(tmp_path / "tiny")
+    (folder / "vocab.txt").symlink_to(tmp_path / "absent")
+
+    with pytest.raises(InvalidRequest, match="can't be read"):
+        store.add(home, "tiny", folder)

@@ -1,14 +1,16 @@
 """What nobody needs can go; what somebody uses can't."""
 
+import errno
 import fcntl
 import os
+import threading
 import time
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from jan.errors import Conflict
+from jan.errors import Conflict, NotFound
 from jan.runner import pruning, store
 from tests.runner import models
 
@@ -75,3 +77,38 @@ def test_only_one_process_at_a_time_puts_a_model_together(home: Path) -> None:
         store.drafting(home, "one"),
     ):
         pass
+
+
+def test_a_model_is_served_from_a_store_that_is_only_read(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = store.add(home, "shared", models.write(tmp_path / "shared"))
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(os, "utime", refuse)
+    with store.serving(model):
+        assert store.is_used(model)
+
+
+def test_a_model_that_is_being_removed_is_not_served(home: Path, tmp_path: Path) -> None:
+    model = store.add(home, "gone", models.write(tmp_path / "gone"))
+    outcome: list[str] = []
+
+    def serve() -> None:
+        try:
+            with store.serving(model):
+                outcome.append("served")
+        except NotFound as error:
+            outcome.append(error.message)
+
+    with (model.folder / store.MANIFEST).open("rb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        serving = threading.Thread(target=serve)
+        serving.start()
+        time.sleep(0.2)  # it waits for the lock
+        (model.folder / store.MANIFEST).unlink()
+    serving.join()
+
+    assert outcome == ["The model `gone` has just been removed."]
