@@ -1,6 +1,5 @@
 """Models from the Hugging Face hub, or from another that speaks its language (`HF_ENDPOINT`)."""
 
-import hashlib
 import shutil
 import threading
 from collections.abc import Callable, Collection, Generator, Mapping
@@ -21,7 +20,7 @@ from huggingface_hub.utils import disable_progress_bars, filter_repo_objects
 from jan.errors import InvalidRequest, NotFound, Unavailable
 from jan.runner import sizes, store
 from jan.runner.progress import Report
-from jan.runner.store import Model
+from jan.runner.store import File, Model
 
 TIMEOUT_S = 10.0
 WATCH_EVERY_S = 0.5
@@ -102,8 +101,9 @@ def _pull(  # noqa: PLR0913, PLR0917 - as `pull`
         )
     shutil.rmtree(draft / ".cache", ignore_errors=True)  # the hub client's own notes
     report("Checking", None)
-    _check(draft, {file.rfilename: file.lfs.sha256 for file in files if file.lfs})
-    return store.keep(home, hub_id, draft, source=hub_id, revision=info.sha)
+    read = store.read_files(draft)
+    _check(draft, read, {file.rfilename: file.lfs.sha256 for file in files if file.lfs})
+    return store.keep(home, hub_id, draft, source=hub_id, revision=info.sha, files=read)
 
 
 def _clear(draft: Path, wanted: Collection[Path]) -> None:
@@ -117,18 +117,16 @@ def _clear(draft: Path, wanted: Collection[Path]) -> None:
             path.unlink()
 
 
-def _check(draft: Path, announced: Mapping[str, str]) -> None:
+def _check(draft: Path, read: Mapping[str, File], announced: Mapping[str, str]) -> None:
     """See that each file is the one that the hub has: what is not is thrown away.
 
     Raises:
         Unavailable: one is not.
     """
     for name, sha256 in announced.items():
-        path = draft / name
-        with path.open("rb") as content:
-            if hashlib.file_digest(content, "sha256").hexdigest() == sha256:
-                continue
-        path.unlink()
+        if read[name].sha256 == sha256:
+            continue
+        (draft / name).unlink()
         raise Unavailable(
             f"`{name}` came damaged: it is not what the hub has.",
             hint="The same command fetches that file again.",

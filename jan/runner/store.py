@@ -251,11 +251,7 @@ def keep(  # noqa: PLR0913 - as much as there is to know about a model
     """
     weights.check(draft)
     require_free(home, name)
-    files = files or {
-        str(path.relative_to(draft)): _file(path)
-        for path in sorted(draft.rglob("*"))
-        if path.is_file() and path != draft / MANIFEST
-    }
+    files = files or read_files(draft)
     final = folder_of(home) / name
     model = Model(name, source, revision, files, clock.now(), draft, note)
     data = {key: value for key, value in asdict(model).items() if key != "folder"}
@@ -322,6 +318,15 @@ def remove(home: Path, name: str) -> Model:
 def _link(source: str, target: str) -> None:
     """Links in a hub's cache lead to files of another folder: the file is what counts."""
     os.link(os.path.realpath(source), target)
+
+
+def read_files(draft: Path) -> dict[str, File]:
+    """Read all files of a draft, for their checksums."""
+    return {
+        str(path.relative_to(draft)): _file(path)
+        for path in sorted(draft.rglob("*"))
+        if path.is_file() and path != draft / MANIFEST
+    }
 
 
 def read_manifest(data: bytes) -> Model:
