@@ -33,7 +33,8 @@ from jan.inference.checks import Checks
 from jan.inference.client import Client
 from jan.inference.fleet import Fleet
 from jan.inference.registry import Endpoint, Registry, Served
-from jan.inference.watch import Finding
+from jan.inference.watch import Alone
+from jan.telemetry import Exchange
 
 INSTANCES = 4
 CACHED = re.compile(r"^vllm:prefix_cache_(hits|queries)_total\S* (\S+)", re.MULTILINE)
@@ -52,25 +53,6 @@ TARGETS = {
     "failed requests after an instance's kill -9": "0",
     "Jain index of turns, 64 clients against 4": "1",
 }
-
-
-class _Alone:
-    """Nobody else looks."""
-
-    is_connected = False
-
-    def __init__(self) -> None:
-        self.on_change: Callable[[], None] = lambda: None
-        self.on_doubt: Callable[[str], None] = lambda _: None
-
-    def leads(self, endpoint: Endpoint) -> bool:  # noqa: ARG002 - as the Protocol has it
-        return False
-
-    def found(self, finding: Finding) -> None:
-        """Tell nobody."""
-
-    def doubt(self, endpoint_id: str) -> None:
-        """Ask nobody."""
 
 
 async def measure() -> Figures:
@@ -95,7 +77,7 @@ async def _mocks(
     async with AsyncExitStack() as stack:
         mocks = [await stack.enter_async_context(subjects.mock()) for _ in range(count)]
         fleet = Fleet(connect_timeout_s=1)
-        checks = Checks(fleet, _Alone(), interval_s=1, timeout_s=1, connect_timeout_s=1)
+        checks = Checks(fleet, Alone(), interval_s=1, timeout_s=1, connect_timeout_s=1)
         fleet.doubted = checks.doubt
         checks.apply(
             Registry(
@@ -127,7 +109,8 @@ async def _post(
 ) -> None:
     body = {"messages": [{"role": "user", "content": prompt}], "model": model, **fields}
     encoded = msgspec.json.encode(body)
-    async with fleet.post(Ask(PATH, (), "req", encoded, model=model, caller=caller)) as answer:
+    exchange = Exchange("req", "POST", PATH.decode(), caller=caller)
+    async with fleet.post(Ask(PATH, (), encoded, exchange, model=model)) as answer:
         await answer.read_all()
         if answer.status != 200:
             raise JanError(f"status {answer.status}")
@@ -262,7 +245,7 @@ async def _engines(home: Path) -> AsyncGenerator[tuple[Fleet, list[Path]]]:
     )
     sockets = [home / "run" / "engine" / f"{ENGINE_MODEL}-{n}" / "http.sock" for n in (1, 2)]
     fleet = Fleet(connect_timeout_s=1)
-    checks = Checks(fleet, _Alone(), interval_s=1, timeout_s=10, connect_timeout_s=1)
+    checks = Checks(fleet, Alone(), interval_s=1, timeout_s=10, connect_timeout_s=1)
     fleet.doubted = checks.doubt
     checks.apply(
         Registry(

@@ -152,6 +152,6 @@ async def box(database: Database, upstream: FakeUpstream) -> AsyncIterator[Box]:
         anyio.create_task_group() as group,
     ):
         group.start_soon(cache.run)
-        await until(lambda: cache._heard_since_s is not None and gateway.catalog.health.ok)
+        await until(lambda: cache._heard_since_s is not None and gateway.catalog.is_ready)
         yield Box(gateway, cache)
         group.cancel_scope.cancel()

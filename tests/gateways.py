@@ -29,7 +29,7 @@ from jan.inference.checks import Checks
 from jan.inference.fleet import Fleet
 from jan.inference.images import Images
 from jan.inference.registry import Endpoint, Registry
-from jan.inference.watch import Finding
+from jan.inference.watch import Alone
 from jan.invites.means import Means as InviteMeans
 from jan.keyring import Keyring
 from jan.net.guard import Guard
@@ -72,26 +72,6 @@ def inviting(**said: Any) -> InviteMeans:
     """What invites need, as settings say it, with passwords that cost nothing."""
     loaded = settings.load(said, environ={})
     return InviteMeans.configured(loaded.settings, SECRETS, passwords=Passwords(CHEAPEST))
-
-
-class Alone:
-    """Nobody else looks."""
-
-    is_connected = False
-
-    def __init__(self) -> None:
-        self.on_change: Callable[[], None] = lambda: None
-        self.on_doubt: Callable[[str], None] = lambda _: None
-
-    def leads(self, endpoint: Endpoint) -> bool:  # noqa: ARG002 - as the Protocol has it
-        """Lead nobody."""
-        return False
-
-    def found(self, finding: Finding) -> None:
-        """Tell nobody."""
-
-    def doubt(self, endpoint_id: str) -> None:
-        """Ask nobody."""
 
 
 def endpoint(url: str, endpoint_id: str = "ep_1", **more: Any) -> Endpoint:
@@ -244,7 +224,7 @@ async def upstream() -> AsyncIterator[FakeUpstream]:
 async def gateway(upstream: FakeUpstream) -> AsyncIterator[Gateway]:
     """A gateway whose model server is ready."""
     async with running_gateway(upstream.url) as gateway:
-        await until(lambda: gateway.catalog.health.ok)
+        await until(lambda: gateway.catalog.is_ready)
         yield gateway
 
 

@@ -58,12 +58,10 @@ class Relay:
         ask = Ask(
             target_of(endpoint.path, scope),
             scope["headers"],
-            exchange.request_id,
             body if asking is None else asking,
+            exchange,
             model=model.id,
             asked_as=routing.model,
-            caller=caller,
-            exchange=exchange,
             session=routing.json and routing.json.session,
             content_type=routing.content_type,
             native=target_of(endpoint.native, scope) if endpoint.native else None,

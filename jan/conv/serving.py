@@ -89,12 +89,10 @@ class Talks:
                 Ask(
                     target_of(CHAT.path, scope),
                     scope["headers"],
-                    exchange.request_id,
                     msgspec.json.encode(members),
+                    exchange,
                     model=exchange.model,
                     asked_as=asked.model,
-                    caller=caller,
-                    exchange=exchange,
                     session=begun.conversation_id,
                 )
             )

@@ -11,8 +11,8 @@ from litestar.handlers import HTTPRouteHandler
 
 from jan import clock
 from jan.errors import JanError
+from jan.gateway.health import Health
 from jan.gateway.parts import Check
-from jan.inference.health import Health
 
 CHECK_TIMEOUT_S = 2.0
 """What takes longer to answer so little is not to be relied on."""

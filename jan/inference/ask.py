@@ -37,12 +37,10 @@ class Ask:
         "content_type",
         "exchange",
         "headers",
-        "is_repeatable",
         "model",
         "name_span",
         "native",
         "renamed",
-        "request_id",
         "session",
         "target",
     )
@@ -51,36 +49,32 @@ class Ask:
         self,
         target: bytes,
         headers: Headers,
-        request_id: str,
         body: bytes,
+        exchange: Exchange,
         *,
         model: str,
-        caller: Caller,
         asked_as: str | None = None,
-        exchange: Exchange | None = None,
         session: str | None = None,
         content_type: bytes = JSON,
-        is_repeatable: bool = True,
         native: bytes | None = None,
         name_span: tuple[int, int] | None = None,
     ) -> None:
+        """Take what is sent, and the exchange that it is part of, whose caller is known by now."""
+        assert exchange.caller is not None
         self.target = target
         """Path and query."""
         self.headers = headers
-        self.request_id = request_id
         self.body = body
+        self.exchange = exchange
+        """Is told where the request went."""
+        self.caller = exchange.caller
         self.model = model
         """Which is found in the catalog."""
         self.asked_as = asked_as or model
         """What the body says."""
-        self.caller = caller
-        self.exchange = exchange
-        """Is told where the request went."""
         self.session = session
         """What several requests with the same beginning have in common, if anybody says."""
         self.content_type = content_type
-        self.is_repeatable = is_repeatable
-        """Whether nothing but the answer comes of it, so that it may be sent a second time."""
         self.native = native
         """What is asked of servers that are no Jan, where that is called otherwise."""
         self.name_span = name_span

@@ -1,15 +1,13 @@
 """Which models can be asked for, and by whom: kept in memory, from the registry of the fleet."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Protocol
 
 import msgspec
 
 from jan.caller import Caller
 from jan.errors import ModelLoading, ModelNotFound
-from jan.inference.condition import Condition
-from jan.inference.health import Health
-from jan.inference.registry import Capability, Described, Endpoint, Registry, Served, Sleeping
+from jan.inference.instance import Instance
+from jan.inference.registry import USED, Capability, Described, Registry, Served, Sleeping
 
 RETRY_AFTER_S = 5
 """What a client is told to wait while a model loads: short beside the load, long beside a look."""
@@ -35,25 +33,6 @@ class Model(msgspec.Struct, frozen=True):
     """What it can do, where that is known."""
 
 
-class Serving(Protocol):
-    """An instance, as far as it matters here."""
-
-    @property
-    def endpoint(self) -> Endpoint:
-        """What is known of it."""
-        ...
-
-    @property
-    def condition(self) -> Condition:
-        """How it is."""
-        ...
-
-    @property
-    def names(self) -> Mapping[str, Served]:
-        """Its models, by the names that clients ask by."""
-        ...
-
-
 class Catalog:
     """What can be asked for."""
 
@@ -64,7 +43,7 @@ class Catalog:
         self.sleeping: Mapping[str, Sleeping] = {}
         """Models that are loaded again once they are asked for, or are being loaded by now."""
         self._is_known = False
-        self.health = Health()
+        self.is_ready = False
         """Whether anything can be asked for."""
 
     @property
@@ -72,7 +51,7 @@ class Catalog:
         """All models. Those last known, while their servers are away."""
         return list(self._models.values())
 
-    def apply(self, registry: Registry, serving: Mapping[str, Sequence[Serving]]) -> None:
+    def apply(self, registry: Registry, serving: Mapping[str, Sequence[Instance]]) -> None:
         """Know this from now on."""
         self._is_known = True
         found: dict[str, Served] = {each.model: each.served for each in registry.sleeping}
@@ -85,17 +64,11 @@ class Catalog:
         self._aliases = registry.aliases
         self.sleeping = {each.model: each for each in registry.sleeping}
 
-    def look(self, instances: Iterable[Serving]) -> None:
+    def look(self, instances: Iterable[Instance]) -> None:
         """Take notice of how the instances are."""
-        known = list(instances)
-        if any(each.names and each.condition.state in ("healthy", "degraded") for each in known):
-            self.health.good()
-            return
-        if self.sleeping:
-            self.health.good()
-            return
-        errors = [each.condition.last_error for each in known if each.condition.last_error]
-        self.health.bad(errors[0] if errors else "no model server has answered yet")
+        self.is_ready = bool(self.sleeping) or any(
+            each.names and each.condition.state in USED for each in instances
+        )
 
     def usable(self, caller: Caller) -> Sequence[Model]:
         """Tell which models a caller may use.
@@ -120,7 +93,7 @@ class Catalog:
             if not self._can_answer(name, caller):
                 raise loading()
             return model
-        if not self.health.ok:
+        if not self.is_ready:
             raise loading()
         raise ModelNotFound(f"The model `{asked_as}` does not exist.", param="model")
 
@@ -128,7 +101,7 @@ class Catalog:
         """Find a model, whether or not anybody can answer for it now. Raises as `find`."""
         name = self._aliases.get(asked_as, asked_as)
         model = self._models.get(name)
-        if model is not None and self.health.ok and caller.may_use(name, asked_as):
+        if model is not None and self.is_ready and caller.may_use(name, asked_as):
             return model
         return self.find(asked_as, caller)
 

@@ -120,23 +120,16 @@ class Chat:
         ask = Ask(
             target,
             headers,
-            exchange.request_id,
             encoded,
+            exchange,
             model=self.model(body["model"], caller).id,
             asked_as=body["model"],
-            caller=caller,
-            exchange=exchange,
             session=session,
         )
         async with self._fleet.post(ask) as answer:
             if answer.status >= 300:  # noqa: PLR2004
                 raise refusal(answer, await answer.read_all(), target.decode())
-            try:
-                yield answer
-            except JanError as error:
-                if not isinstance(error, Refused | InvalidRequest):
-                    self._fleet.doubt(exchange)
-                raise
+            yield answer
 
 
 async def _read(answer: Connection) -> AsyncGenerator[Sequence[Chunk]]:

@@ -20,8 +20,7 @@ from jan.inference import standing, trouble
 from jan.inference.client import Client
 from jan.inference.condition import Condition
 from jan.inference.look import UNUSABLE, Busy, Unwell, is_near, look, socket_of
-from jan.inference.registry import Endpoint, Registry, Served, State
-from jan.inference.standing import USED
+from jan.inference.registry import USED, Endpoint, Registry, Served, State
 from jan.inference.watch import Finding, Fleet, Instance, Watch
 
 SOON_S = 0.25

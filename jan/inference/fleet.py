@@ -155,6 +155,9 @@ class Fleet:
         except ConnectionLost:
             self._failed(instance, "It stopped before its answer was complete.")
             raise UpstreamError(CUT_OFF) from None
+        except UpstreamError:  # what came is no answer
+            self.doubted(instance.id)
+            raise
         finally:
             instance.upstream.end(answer)
             self._release(instance)
@@ -162,15 +165,12 @@ class Fleet:
     async def _begin(self, ask: Ask) -> tuple[Instance, Connection]:
         """Find an instance that answers, and wait for the head of the answer."""
         self._budget.note()
-        headers = forwarded(ask.headers, ask.request_id, ask.content_type)
+        headers = forwarded(ask.headers, ask.exchange.request_id, ask.content_type)
         tried: list[str] = []
-        failure: JanError | None = None
         while True:
-            try:
-                instance, name = await self._turn(ask, tried)
-            except ModelLoading as nobody:  # who could have answered is gone by now
-                raise failure or nobody from None
+            instance, name = await self._turn(ask, tried)
             tried.append(instance.id)
+            was_sent = True
             try:
                 answer = await self._head(ask, instance, name, headers, tried)
                 is_refused = self._is_refusal(instance, answer)
@@ -178,25 +178,23 @@ class Fleet:
                     return instance, answer
                 failure = await self._read_refusal(ask, instance, answer)
             except Unreachable as reason:
+                was_sent = False
                 self._failed(instance, str(reason), is_gone=True)
-                failure, is_over = loading(), not self._has_another(ask, tried)
+                failure = loading()
             except ConnectionLost as reason:
                 self._failed(instance, str(reason))
                 failure = UpstreamError(CUT_OFF)
-                is_over = not self._may_be_sent_again(ask, instance, tried)
             except TimeoutError:
                 words = f"did not begin to answer within {self._head_timeout_s:g} s"
                 self._failed(instance, f"It {words}.")
                 failure = UpstreamTimedOut(f"The model server {words}.")
-                is_over = not self._may_be_sent_again(ask, instance, tried)
             except BaseException:
                 instance.condition.settle()
                 self._release(instance)
                 raise
-            else:
-                is_over = False
             self._release(instance)
-            if is_over or not self._budget.spend():
+            is_over = was_sent and has_side_effect(instance.endpoint, ask.body)
+            if is_over or not self._has_another(ask, tried) or not self._budget.spend():
                 raise failure
 
     async def _head(
@@ -251,45 +249,44 @@ class Fleet:
         return refusal(answer, body, ask.path)
 
     def _may_be_sent_again(self, ask: Ask, instance: Instance, tried: Sequence[str]) -> bool:
-        return self._is_repeatable(ask, instance) and self._has_another(ask, tried)
+        has_effect = has_side_effect(instance.endpoint, ask.body)
+        return not has_effect and self._has_another(ask, tried)
 
     def _has_another(self, ask: Ask, tried: Sequence[str]) -> bool:
         if len(tried) > self._retries:
             return False
-        return any(self._available(name, tried) for name in self._candidates(ask))
-
-    def _is_repeatable(self, ask: Ask, instance: Instance) -> bool:
-        return ask.is_repeatable and not has_side_effect(instance.endpoint, ask.body)
+        names = self._candidates(ask.model, ask.caller)
+        return any(self._available(name, tried) for name in names)
 
     async def _turn(self, ask: Ask, tried: Sequence[str]) -> tuple[Instance, str]:
         """Reserve an instance, of the model that is asked for or of one that stands in for it."""
         refused: JanError | None = None
-        for name in self._candidates(ask):
-            if not (self._available(name, tried) or self._is_coming(name)):
+        for name in self._candidates(ask.model, ask.caller):
+            available = self._available(name, tried)
+            if not available and not self._is_coming(name):
                 continue
             try:
-                instance = await self._turn_at(name, ask, tried)
+                instance = await self._turn_at(name, available, ask, tried)
             except (QueueFull, TooManyWaiting) as error:
                 refused = refused or error
                 continue
             exchange = ask.exchange
-            if exchange is not None:
-                exchange.model = name
-                exchange.endpoint_id = instance.id
-                exchange.provider = instance.endpoint.provider
+            exchange.model = name
+            exchange.endpoint_id = instance.id
+            exchange.provider = instance.endpoint.provider
             return instance, name
         raise refused or self._nobody(ask)
 
-    async def _turn_at(self, name: str, ask: Ask, tried: Sequence[str]) -> Instance:
+    async def _turn_at(
+        self, name: str, available: Sequence[Instance], ask: Ask, tried: Sequence[str]
+    ) -> Instance:
         instances = self._by_model.get(name, ())
         exchange = ask.exchange
-        if len(instances) == 1 and instances[0].max_running is None:
-            instance = instances[0]
-            if instance.is_available and instance.id not in tried:
-                self._reserve(instance)
-                if exchange is not None and exchange.queue_ms is None:
-                    exchange.queue_ms = 0.0
-                return instance
+        waited_ms = exchange.queue_ms or 0.0
+        if available and len(instances) == 1 and instances[0].max_running is None:
+            self._reserve(instances[0])
+            exchange.queue_ms = waited_ms
+            return instances[0]
         caller = ask.caller
         project = caller.project_id or NOBODY
         keys = keys_of(ask.body, project, ask.session) if len(instances) > 1 else ()
@@ -303,9 +300,7 @@ class Fleet:
 
         started_s = clock.monotonic_s()
         instance = await self._line(name).turn(project, caller.queue_weight, take)
-        if exchange is not None:
-            waited_ms = (clock.monotonic_s() - started_s) * 1000
-            exchange.queue_ms = (exchange.queue_ms or 0.0) + waited_ms
+        exchange.queue_ms = waited_ms + (clock.monotonic_s() - started_s) * 1000
         if keys:
             self._affinity.remember(keys, instance.id)
         return instance
@@ -317,12 +312,12 @@ class Fleet:
             self._waiting[name] = line
         return line
 
-    def _candidates(self, ask: Ask) -> Sequence[str]:
-        described = self._registry.models.get(ask.model)
+    def _candidates(self, model: str, caller: Caller) -> Sequence[str]:
+        """Name a model, and after it those that may stand in for it, the best first."""
+        described = self._registry.models.get(model)
         if described is None or not described.fallbacks:
-            return (ask.model,)
-        may_use = ask.caller.may_use
-        return (ask.model, *(name for name in described.fallbacks if may_use(name)))
+            return (model,)
+        return (model, *filter(caller.may_use, described.fallbacks))
 
     def _available(self, name: str, tried: Sequence[str] = ()) -> list[Instance]:
         return [
@@ -341,12 +336,8 @@ class Fleet:
 
     def _can_answer(self, name: str, caller: Caller) -> bool:
         """Whether somebody would take a request, now or soon."""
-        described = self._registry.models.get(name)
-        stand_ins = described.fallbacks if described is not None else ()
-        return any(
-            self._available(each) or self._is_coming(each)
-            for each in (name, *filter(caller.may_use, stand_ins))
-        )
+        names = self._candidates(name, caller)
+        return any(self._available(each) or self._is_coming(each) for each in names)
 
     def _nobody(self, ask: Ask) -> JanError:
         """Say that nobody can answer, and when to come back if somebody said so."""

@@ -36,12 +36,7 @@ class Instance:
         self.weight = endpoint.weight
         most = endpoint.max_running
         self.max_running = None if most is None else -(-most // self._shared_by)
-        only = endpoint.only_models
-        self.names = {
-            endpoint.prefix + served.id: served
-            for served in endpoint.served
-            if only is None or served.id in only
-        }
+        self.names = endpoint.names
 
     @property
     def has_room(self) -> bool:

@@ -17,6 +17,8 @@ Kind = Literal["runner", "openai", "jan"]
 State = Literal["unknown", "healthy", "degraded", "ejected", "half_open"]
 """`unknown`: nobody has looked. `healthy` and `degraded` get requests, the second what the first
 can't take. `ejected` gets none; `half_open` gets one at a time, and shows by it what it is."""
+USED: frozenset[State] = frozenset({"healthy", "degraded"})
+"""What gets requests of anybody."""
 
 
 class Served(msgspec.Struct, frozen=True):
@@ -59,6 +61,14 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     last_error: str | None = None
     served: tuple[Served, ...] = ()
     """As it listed them last."""
+
+    @property
+    def names(self) -> dict[str, Served]:
+        """Those of its models that are used, by the names that clients ask by."""
+        only = self.only_models
+        return {
+            self.prefix + each.id: each for each in self.served if only is None or each.id in only
+        }
 
 
 class Described(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,11 +7,9 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from jan.inference.registry import State
+from jan.inference.registry import USED, State
 from jan.inference.watch import Instance
 
-USED: frozenset[State] = frozenset({"healthy", "degraded"})
-"""What gets requests of anybody."""
 NOBODY = "there is no model server yet"
 
 
@@ -36,7 +34,7 @@ def described(
         "ok": bool(used),
         "since": _iso(min(moments) if used else max(moments, default=begun_at)),
         "last_error": NOBODY if not every else newest and newest.last_error,
-        "models": sorted({name for each in used for name in _names(each)}),
+        "models": sorted({name for each in used for name in each.endpoint.names}),
         "endpoints": [_one(each, changes.get(each.endpoint.id, {})) for each in every],
     }
 
@@ -50,7 +48,7 @@ def _one(instance: Instance, changes: Mapping[State, int]) -> dict[str, Any]:
         "since": _iso(condition.since),
         "last_error": condition.last_error,
         "is_draining": endpoint.is_draining,
-        "models": _names(instance),
+        "models": list(endpoint.names),
         "changes": sum(changes.values()),
         "ejections": changes.get("ejected", 0),
     }
@@ -58,17 +56,6 @@ def _one(instance: Instance, changes: Mapping[State, int]) -> dict[str, Any]:
 
 def _is_used(instance: Instance) -> bool:
     return instance.condition.state in USED and not instance.endpoint.is_draining
-
-
-def _names(instance: Instance) -> list[str]:
-    """What clients ask it by."""
-    endpoint = instance.endpoint
-    only = endpoint.only_models
-    return [
-        endpoint.prefix + served.id
-        for served in endpoint.served
-        if only is None or served.id in only
-    ]
 
 
 def _iso(moment: datetime) -> str:

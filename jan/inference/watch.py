@@ -48,6 +48,26 @@ class Watch(Protocol):
         ...
 
 
+class Alone:
+    """A watch without others: this process looks for itself, and tells nobody."""
+
+    is_connected = False
+
+    def __init__(self) -> None:
+        self.on_change: Callable[[], None] = lambda: None
+        self.on_doubt: Callable[[str], None] = lambda _: None
+
+    def leads(self, endpoint: Endpoint) -> bool:  # noqa: ARG002 - as the Protocol has it
+        """Lead nobody."""
+        return False
+
+    def found(self, finding: Finding) -> None:
+        """Tell nobody."""
+
+    def doubt(self, endpoint_id: str) -> None:
+        """Ask nobody."""
+
+
 class Instance(Protocol):
     """One endpoint, as the fleet has it."""
 

@@ -14,12 +14,12 @@ Said = Callable[[str], Described | None]
 """Tells what the operator says of a model."""
 
 
-def into(recorder: UsageRecorder, said: Said = lambda _: None) -> Callable[[Exchange], None]:
+def into(recorder: UsageRecorder, said: Said) -> Callable[[Exchange], None]:
     """Make what takes a finished request into the usage table. It never blocks or raises."""
     return lambda exchange: recorder.record(row(exchange, said))
 
 
-def row(exchange: Exchange, said: Said = lambda _: None) -> UsageRow:
+def row(exchange: Exchange, said: Said) -> UsageRow:
     """Write the row."""
     caller = exchange.caller
     return UsageRow(

@@ -150,9 +150,9 @@ async def test_a_model_server_that_comes_back_is_used_again(
     assert (await client.post(PATH, json=CHAT)).status_code == 200
     await upstream.kill()
     while_away = await client.post(PATH, json=CHAT)
-    await until(lambda: not gateway.catalog.health.ok)
+    await until(lambda: not gateway.catalog.is_ready)
     await upstream.start()
-    await until(lambda: gateway.catalog.health.ok)
+    await until(lambda: gateway.catalog.is_ready)
     afterwards = await client.post(PATH, json=CHAT)
 
     assert while_away.status_code == 503

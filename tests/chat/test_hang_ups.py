@@ -48,7 +48,7 @@ async def test_silence_is_filled_between_events_only(upstream: FakeUpstream) -> 
 
     upstream.script(PATH, think_long)
     async with running_gateway(upstream.url, heartbeat_s=0.05) as gateway:
-        await until(lambda: gateway.catalog.health.ok)
+        await until(lambda: gateway.catalog.is_ready)
         async with gateway.client() as client:
             answer = await client.post(PATH, json=STREAM)
 

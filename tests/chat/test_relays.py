@@ -73,7 +73,7 @@ async def test_another_jan_is_asked_under_its_own_path(upstream: FakeUpstream) -
     upstream.script("/v1/tokenize", says({"count": 1}))
     registry = Registry([endpoint(upstream.url, kind="jan")])
     async with running_gateway(upstream.url, registry=registry) as gateway:
-        await until(lambda: gateway.catalog.health.ok)
+        await until(lambda: gateway.catalog.is_ready)
         async with gateway.client() as client:
             answer = await client.post("/v1/tokenize", json={"model": MODEL, "prompt": "hi"})
 
@@ -145,7 +145,7 @@ async def test_only_the_model_s_field_is_written_anew(upstream: FakeUpstream) ->
     upstream.script(AUDIO, says({"text": "hi"}))
     registry = Registry([endpoint(upstream.url)], aliases={"ears": MODEL})
     async with running_gateway(upstream.url, registry=registry) as gateway:
-        await until(lambda: gateway.catalog.health.ok)
+        await until(lambda: gateway.catalog.is_ready)
         async with gateway.client() as client:
             named = ('name="model"', b"ears")
             file = ('name="file"; filename="ears"', b'ears\r\nname="model"\r\n\r\nears')
@@ -209,7 +209,7 @@ async def test_a_quoted_boundary_is_one(client: httpx.AsyncClient, upstream: Fak
 
 async def test_a_form_that_is_too_long(upstream: FakeUpstream) -> None:
     async with running_gateway(upstream.url, max_body_bytes=5000) as gateway:
-        await until(lambda: gateway.catalog.health.ok)
+        await until(lambda: gateway.catalog.is_ready)
         async with gateway.client() as client:
             answer = await client.post(AUDIO, content=form(FILE, NAMED), headers=KIND)
 
@@ -256,7 +256,7 @@ async def test_what_a_model_is_known_not_to_do_is_not_asked_of_it(
     served = (Served(MODEL, capabilities=able),)
     registry = Registry([endpoint(upstream.url, served=served)])
     async with running_gateway(upstream.url, registry=registry) as gateway:
-        await until(lambda: gateway.catalog.health.ok)
+        await until(lambda: gateway.catalog.is_ready)
         async with gateway.client() as client:
             ask = {"model": MODEL, "input": "x", "messages": [], "max_tokens": 1}
             answer = await client.post(path, json=ask)

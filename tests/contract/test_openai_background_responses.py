@@ -27,7 +27,7 @@ async def one(database: Database, upstream: FakeUpstream) -> AsyncIterator[Repli
     """A replica that works."""
     async with replicas(database, upstream) as several:
         one = await several.new()
-        await until(lambda: one.gateway.catalog.health.ok)
+        await until(lambda: one.gateway.catalog.is_ready)
         async with one.working():
             yield one
 

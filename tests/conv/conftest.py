@@ -75,7 +75,7 @@ def ben(two: Two) -> Caller:
 async def gateway(upstream: FakeUpstream, two: Two) -> AsyncIterator[Gateway]:
     """A gateway that knows them, and whose model server is ready."""
     async with running_gateway(upstream.url, credentials=two) as gateway:
-        await until(lambda: gateway.catalog.health.ok)
+        await until(lambda: gateway.catalog.is_ready)
         yield gateway
 
 

@@ -619,7 +619,7 @@ async def test_silence_is_filled(two: Any, upstream: FakeUpstream) -> None:
 
     upstream.script(CHAT, think_long)
     async with running_gateway(upstream.url, credentials=two, heartbeat_s=0.05) as gateway:
-        await until(lambda: gateway.catalog.health.ok)
+        await until(lambda: gateway.catalog.is_ready)
         async with gateway.client("ann") as client:
             answer = await client.post(PATH, json=streams())
 

@@ -43,7 +43,7 @@ def tools() -> Lent:
 @pytest.fixture
 async def gateway(upstream: FakeUpstream, two: Two, tools: Lent) -> AsyncIterator[Gateway]:
     async with running_gateway(upstream.url, credentials=two, carriers=tools) as gateway:
-        await until(lambda: gateway.catalog.health.ok)
+        await until(lambda: gateway.catalog.is_ready)
         yield gateway
 
 
@@ -441,7 +441,7 @@ async def test_a_choice_in_the_words_of_chats_is_understood(
 
 async def test_without_tools_of_jan_s_they_are_refused(upstream: FakeUpstream, two: Two) -> None:
     async with running_gateway(upstream.url, credentials=two) as gateway:
-        await until(lambda: gateway.catalog.health.ok)
+        await until(lambda: gateway.catalog.is_ready)
         async with gateway.client(ANN) as client:
             answer = await client.post(PATH, json=asks(tools=[TRUSTED]))
 

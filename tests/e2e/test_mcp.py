@@ -40,7 +40,7 @@ async def test_a_model_calls_a_tool_and_is_told_what_came(scene: Scene, database
         gateway = await stack.enter_async_context(
             running_gateway(f"unix://{scene.engine}", credentials=keys, carriers=carriers)
         )
-        await until(lambda: gateway.catalog.health.ok)
+        await until(lambda: gateway.catalog.is_ready)
         client = await stack.enter_async_context(gateway.client("ann"))
         client.timeout = 300
 

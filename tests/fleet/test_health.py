@@ -379,7 +379,7 @@ async def test_what_was_found_at_an_old_address_says_nothing_of_the_new_one(
             )
         )
         await until(lambda: all(each.state() == "healthy" for each in processes))
-        assert all(each.fleet.catalog.health.ok for each in processes)
+        assert all(each.fleet.catalog.is_ready for each in processes)
 
 
 async def test_one_without_a_model_is_away_and_keeps_those_last_known(

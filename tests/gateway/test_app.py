@@ -156,7 +156,7 @@ async def test_readiness_follows_the_model_server(upstream: FakeUpstream) -> Non
     async with running_gateway(upstream.url) as gateway, gateway.client(None) as client:
         before = await client.get("/readyz")
         await upstream.start()
-        await until(lambda: gateway.catalog.health.ok)
+        await until(lambda: gateway.catalog.is_ready)
         after = await client.get("/readyz")
 
     assert before.status_code == 503
@@ -175,7 +175,7 @@ async def test_a_model_server_without_a_model_is_not_ready(
 
     upstream.script("/v1/models", nothing)
     gateway.fleet.doubted("ep_1")
-    await until(lambda: not gateway.catalog.health.ok)
+    await until(lambda: not gateway.catalog.is_ready)
     ready = await client.get("/readyz")
     chat = await client.post("/v1/chat/completions", json=CHAT)
 

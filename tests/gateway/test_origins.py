@@ -43,7 +43,7 @@ async def gateway(upstream: FakeUpstream) -> AsyncIterator[Gateway]:
     async with running_gateway(
         upstream.url, allowed_origins=ALLOWED, trusted_proxies=proxies
     ) as gateway:
-        await until(lambda: gateway.catalog.health.ok)
+        await until(lambda: gateway.catalog.is_ready)
         yield gateway
 
 

@@ -40,7 +40,7 @@ async def gateway(upstream: FakeUpstream, site: Site) -> AsyncIterator[Gateway]:
         guard(site.port, names=names) as outbound,
         running_gateway(upstream.url, guard=outbound) as gateway,
     ):
-        await until(lambda: gateway.catalog.health.ok)
+        await until(lambda: gateway.catalog.is_ready)
         yield gateway
 
 
@@ -234,7 +234,7 @@ async def test_an_image_that_takes_too_long_refuses_the_request(
         running_gateway(upstream.url, guard=outbound) as gateway,
         gateway.client() as client,
     ):
-        await until(lambda: gateway.catalog.health.ok)
+        await until(lambda: gateway.catalog.is_ready)
 
         answer = await client.post("/v1/chat/completions", json=chat(image(f"{site.url}/hangs")))
 
@@ -328,7 +328,7 @@ async def test_a_refused_image_does_not_make_the_model_server_doubted(
 ) -> None:
     await client.post("/v1/chat/completions", json=chat(image("http://10.0.0.1/")))
 
-    assert gateway.catalog.health.ok
+    assert gateway.catalog.is_ready
     assert (await client.post("/v1/chat/completions", json=chat())).status_code == 200
 
 

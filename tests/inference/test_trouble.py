@@ -7,7 +7,8 @@ from jan.inference import trouble
 from jan.inference.checks import Checks
 from jan.inference.fleet import Fleet
 from jan.inference.registry import Registry
-from tests.gateways import Alone, endpoint, until
+from jan.inference.watch import Alone
+from tests.gateways import endpoint, until
 
 
 def test_the_last_reason_is_told_in_one_line_until_it_is_taken_back(home: Path) -> None:

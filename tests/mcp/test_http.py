@@ -45,7 +45,7 @@ async def gateway(upstream: FakeUpstream) -> AsyncIterator[Gateway]:
         names=frozenset({"gpu-box"}),
         allowed_origins=("https://app.example.com", "https://*.example.org"),
     ) as gateway:
-        await until(lambda: gateway.catalog.health.ok)
+        await until(lambda: gateway.catalog.is_ready)
         yield gateway
 
 
@@ -301,7 +301,7 @@ async def test_scopes_decide_what_is_listed(upstream: FakeUpstream, mode: str) -
     async with running_gateway(
         upstream.url, toolbox=echo.toolbox(), credentials=Narrow(Scope.CHAT_WRITE)
     ) as gateway:
-        await until(lambda: gateway.catalog.health.ok)
+        await until(lambda: gateway.catalog.is_ready)
         async with connected(f"{gateway.url}/v1/mcp", mode=mode) as client:
             tools = (await client.list_tools()).tools
             resources = (await client.list_resources()).resources

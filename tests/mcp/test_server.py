@@ -23,7 +23,7 @@ def echo() -> Echo:
 async def gateway(upstream: FakeUpstream, echo: Echo) -> AsyncIterator[Gateway]:
     """A gateway with that echo."""
     async with running_gateway(upstream.url, toolbox=echo.toolbox()) as gateway:
-        await until(lambda: gateway.catalog.health.ok)
+        await until(lambda: gateway.catalog.is_ready)
         yield gateway
 
 

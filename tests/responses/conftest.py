@@ -31,5 +31,5 @@ async def several(database: Database, upstream: FakeUpstream) -> AsyncIterator[R
 async def one(several: Replicas) -> Replica:
     """One of them."""
     replica = await several.new()
-    await until(lambda: replica.gateway.catalog.health.ok)
+    await until(lambda: replica.gateway.catalog.is_ready)
     return replica

@@ -83,7 +83,7 @@ async def serving(upstream: FakeUpstream, **parts: Any) -> AsyncGenerator[Served
         bob=caller_of(await new_person("bob")),
     )
     async with running_gateway(upstream.url, credentials=keys, **parts) as gateway:
-        await until(lambda: gateway.catalog.health.ok)
+        await until(lambda: gateway.catalog.is_ready)
         async with gateway.client("ann") as client, gateway.client("bob") as stranger:
             yield Served(gateway, upstream, keys, client, stranger)
 

@@ -149,7 +149,7 @@ async def test_a_client_that_leaves_stops_nothing(one: Replica, upstream: FakeUp
 
 async def test_silence_is_filled_while_it_waits(several: Replicas) -> None:
     replica = await several.new(heartbeat_s=0.05)
-    await until(lambda: replica.gateway.catalog.health.ok)
+    await until(lambda: replica.gateway.catalog.is_ready)
 
     async with replica.client.stream("POST", PATH, json=STREAM) as answer:
         with anyio.fail_after(5):
@@ -282,7 +282,7 @@ async def test_it_waits_for_a_model_server_that_is_away(
 ) -> None:
     await upstream.kill()
     one.gateway.fleet.doubted("ep_1")
-    await until(lambda: not one.gateway.catalog.health.ok)
+    await until(lambda: not one.gateway.catalog.is_ready)
 
     async with one.working():
         response_id = (await one.ask())["id"]

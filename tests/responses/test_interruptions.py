@@ -67,7 +67,7 @@ async def test_a_worker_that_slept_finds_that_another_has_made_it(
     several: Replicas, one: Replica, upstream: FakeUpstream, stream: bool
 ) -> None:
     sleeper, two = silence(), await several.new()
-    await until(lambda: two.gateway.catalog.health.ok)
+    await until(lambda: two.gateway.catalog.is_ready)
     upstream.script(CHAT, in_turn(sleeper, chat))
     response_id = await one.begin() if stream else (await one.ask())["id"]
     sleeping = asyncio.create_task(one.background.run(response_id))
@@ -214,7 +214,7 @@ async def test_a_database_that_is_away_for_a_while_loses_nothing(home: Path) -> 
             await migrate.up(migrating)
             several = await stack.enter_async_context(replicas(database, upstream))
             one = await several.new()
-            await until(lambda: one.gateway.catalog.health.ok)
+            await until(lambda: one.gateway.catalog.is_ready)
             await stack.enter_async_context(one.working())
             response_id = await one.begin()
             await until_stored(response_id, b'"delta":"Hel"')

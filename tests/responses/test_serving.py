@@ -280,7 +280,7 @@ async def test_a_model_server_that_was_away_is_noticed(
     answer = await client.post(PATH, json=ASK)
 
     assert answer.status_code == 503
-    await until(lambda: not gateway.catalog.health.ok)
+    await until(lambda: not gateway.catalog.is_ready)
 
 
 TOO_LONG = (
@@ -424,7 +424,7 @@ async def test_silence_is_filled_between_events_only(upstream: FakeUpstream) -> 
 
     upstream.script(CHAT, think_long)
     async with running_gateway(upstream.url, heartbeat_s=0.05) as gateway:
-        await until(lambda: gateway.catalog.health.ok)
+        await until(lambda: gateway.catalog.is_ready)
         async with gateway.client() as client:
             answer = await client.post(PATH, json=STREAM)
 
