@@ -21,9 +21,9 @@ setup-dev:
 serve *flags: setup
     exec .venv/bin/jan serve {{flags}}
 
-# Run every test, the real engine's included
+# Run every test, the real engine's included, in two processes; `-n 0` for one
 test *flags: setup-dev lint
-    {{python}} -m pytest {{flags}}
+    {{python}} -m pytest -n 2 --dist loadgroup {{flags}}
 
 # Format, lint, types and the quick tests: before each commit
 check: fix lint

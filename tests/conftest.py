@@ -21,7 +21,18 @@ from jan.organization import access
 PASSWORD = "p" * 64
 TEMPLATE = "jan_template"
 
+ONE_AFTER_ANOTHER = ("tests/chaos/", "tests/e2e/", "tests/frozen/")
+"""They start whole programs, time them, and share what is dear to make."""
+
 _numbers = count(1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give what has to run in one process a group: those, and each file of the others."""
+    for item in items:
+        is_heavy = item.nodeid.startswith(ONE_AFTER_ANOTHER) or item.get_closest_marker("engine")
+        group = "programs" if is_heavy else item.nodeid.partition("::")[0]
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(scope="session")

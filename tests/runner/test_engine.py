@@ -16,7 +16,7 @@ from jan.runner import demonstration, engines, launch, store
 from tests.runner import fake_engine
 from tests.runner.test_supervise import assert_all_gone, free_port, lines_until
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(1200), pytest.mark.xdist_group("engine")]
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(1200)]
 
 START_TIMEOUT_S = 300.0
 STORY = {
