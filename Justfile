@@ -23,7 +23,7 @@ serve *flags: setup
 
 # Run every test, the real engine's included, in two processes; `-n 0` for one
 test *flags: setup-dev lint
-    {{python}} -m pytest -n 2 --dist loadgroup {{flags}}
+    {{python}} -m pytest -n 2 {{flags}}
 
 # Format, lint, types and the quick tests: before each commit
 check: fix lint

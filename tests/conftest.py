@@ -12,6 +12,7 @@ from typing import Any
 import anyio
 import asyncpg
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from jan.caller import Caller
 from jan.db import dsn, embedded, migrate, scope
@@ -21,18 +22,23 @@ from jan.organization import access
 PASSWORD = "p" * 64
 TEMPLATE = "jan_template"
 
-ONE_AFTER_ANOTHER = ("tests/chaos/", "tests/e2e/", "tests/frozen/")
+ONE_AFTER_ANOTHER = ("tests/chaos/", "tests/e2e/", "tests/frozen/", "tests/runner/test_engine.py")
 """They start whole programs, time them, and share what is dear to make."""
 
 _numbers = count(1)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give what has to run in one process a group: those, and each file of the others."""
-    for item in items:
-        is_heavy = item.nodeid.startswith(ONE_AFTER_ANOTHER) or item.get_closest_marker("engine")
-        group = "programs" if is_heavy else item.nodeid.partition("::")[0]
-        item.add_marker(pytest.mark.xdist_group(group))
+class ByFile(LoadScopeScheduling):
+    """Gives each file of tests to one process, and to one all that can't run beside each other."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        is_heavy = nodeid.startswith(ONE_AFTER_ANOTHER)
+        return "programs" if is_heavy else nodeid.partition("::")[0]
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
+    """Share the tests out among the processes."""
+    return ByFile(config, log)
 
 
 @pytest.fixture(scope="session")

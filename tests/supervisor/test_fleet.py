@@ -6,6 +6,7 @@ import shutil
 import signal
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -283,13 +284,15 @@ async def test_an_engine_that_is_killed_comes_back_under_its_address(scene: Scen
 async def test_what_nobody_asks_for_is_unloaded_and_loaded_again_when_it_is_wanted(
     scene: Scene,
 ) -> None:
-    made = await scene.ask("POST", PATH, model="other", idle_unload_s=2)
+    made = await scene.ask("POST", PATH, model="other")
     await scene.until("other", "loaded")
-    await made_by(scene.engine(1, "other"), pause_s=3)
-    busy = await scene.of("other")
+    async with anyio.create_task_group() as asking:
+        asking.start_soon(partial(made_by, scene.engine(1, "other"), pause_s=6))
+        await scene.ask("PATCH", f"{PATH}/{made['id']}", idle_unload_s=1)
+        await anyio.sleep(3)
+        assert (await scene.of("other"))["status"] == "loaded"  # it is at work
     idle = await scene.until("other", "idle")
 
-    assert busy["status"] == "loaded"
     assert idle["wanted"] == "idle"
     await until(lambda: not scene.engine(1, "other").parent.exists())
     assert (await scene.of("other"))["endpoints"] == []
