@@ -54,6 +54,10 @@ bundle profile="gateway" *flags:
     {{uv}} pip install --quiet --no-deps --python {{builder}} --editable .
     {{builder}} -m bundles {{profile}} {{flags}}
 
+# Build an executable that carries an engine, and ask it offline, on a machine with nothing else
+try-bundle profile="cpu" level="3": (bundle profile "--level" level)
+    {{python}} -m pytest tests/frozen/with_engine.py
+
 # Write the generated pages of docs/
 docs:
     {{python}} docs/generate.py

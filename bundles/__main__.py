@@ -16,7 +16,7 @@ from typing import Annotated
 
 import typer
 
-from bundles import manifest, pack
+from bundles import carried, manifest, pack
 from bundles.contents import Contents
 from bundles.profile import ROOT, Profile
 
@@ -53,6 +53,8 @@ def main(
         "made_at_s": made_at_s,
     }
     (work / "build.json").write_text(json.dumps(identity), encoding="utf-8")
+    packed = carried.collect(profile, level)
+    carried.tell(packed, work)
     tree = _freeze(profile, work, made_at_s)
 
     contents = Contents.read(work / "contents.json")
@@ -62,7 +64,8 @@ def main(
     executable = out / "jan"
     head = f"jan-{identity['version']}-{name}"
     pack.pack(tree, executable, name=head, level=level, work=ROOT / ".cache" / "bundle" / name)
-    manifest.write(identity, executable, tree, contents)
+    carried.append(packed, executable)
+    manifest.write(identity, executable, tree, contents, packed)
     typer.echo(f"{executable}: {executable.stat().st_size / 1e6:.1f} MB")
 
 

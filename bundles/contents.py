@@ -98,6 +98,11 @@ class Contents:
         return files
 
 
+def components_in(site_packages: Path) -> list[Component]:
+    """All distributions of a folder of packages."""
+    return sorted(_distribution(each) for each in distributions(path=[str(site_packages)]))
+
+
 def _normalized(name: str) -> str:
     """One spelling for a distribution's name. Source: PEP 503."""
     return re.sub(r"[-_.]+", "-", name).lower()

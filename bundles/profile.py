@@ -6,12 +6,14 @@ Files are listed, never imported: a package that can't be imported here may be w
 import sys
 import sysconfig
 import tomllib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple, Self
+
+from jan.interpreter import LENT
 
 ROOT = Path(__file__).parent.parent
 
@@ -33,10 +35,14 @@ class Profile:
     packages_without: Sequence[str]
     modules: Sequence[str]
     opaque: Sequence[str]
-    opaque_without: Sequence[str]
+    without: Sequence[str]
+    libraries: Sequence[str]
     programs: Sequence[str]
     standard_library_without: Sequence[str]
     exclude: Sequence[str]
+    carries: Sequence[str] = ()
+    carried_without: Sequence[str] = ()
+    carried_stripped: Sequence[str] = ()
 
     @classmethod
     def read(cls, name: str) -> Self:
@@ -47,9 +53,12 @@ class Profile:
         """
         path = ROOT / "bundles" / name / "bundle.toml"
         data = tomllib.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-        if "executable" not in data:
+        said = data.get("executable")
+        if said is None:
             raise SystemExit(f"error: {path} describes no executable.")
-        return cls(name=name, **data["executable"])
+        if base := said.pop("base", None):
+            return replace(cls.read(base), name=name, **said)
+        return cls(name=name, **said)
 
     def shipped_files(self) -> list[File]:
         """Files of the checkout that are no code.
@@ -72,9 +81,36 @@ class Profile:
             place = site_packages / name
             for path in [place] if place.is_file() else sorted(place.rglob("*")):
                 inside = path.relative_to(site_packages).as_posix()
-                if path.is_file() and not _matches(inside, self.opaque_without):
+                if path.is_file():
                     files.append(File(inside, path))
         return files
+
+    def header_files(self) -> list[File]:
+        """Python's headers, where `sysconfig` says they are: Triton compiles with them."""
+        folder = Path(sysconfig.get_path("include"))
+        place = Path("include") / folder.name
+        return [
+            File((place / path.relative_to(folder)).as_posix(), path)
+            for path in sorted(folder.rglob("*.h"))
+        ]
+
+    def library_files(self, find: Callable[[str], str | None]) -> list[File]:
+        """Libraries of this system, of which `find` tells the path by name.
+
+        Raises:
+            SystemExit: it lacks one.
+        """
+        files: list[File] = []
+        for name in self.libraries:
+            path = find(name)
+            if path is None:
+                raise SystemExit(f"error: this system has no {name}, which engines need.")
+            files.append(File(f"{LENT}/{name}", Path(path)))
+        return files
+
+    def leaves_out(self, inside: str) -> bool:
+        """Whether a file, by its place, stays out though something asks for it."""
+        return matches(inside, self.without)
 
     def hidden_imports(self, site_packages: Path) -> list[str]:
         """Modules that must be there though no import statement names them."""
@@ -107,5 +143,6 @@ def _is_below(name: str, packages: Sequence[str]) -> bool:
     return any(name == package or name.startswith(f"{package}.") for package in packages)
 
 
-def _matches(inside: str, patterns: Sequence[str]) -> bool:
+def matches(inside: str, patterns: Sequence[str]) -> bool:
+    """Whether a place in a folder is one of those that are named. `*` stands for `/` too."""
     return any(fnmatch(inside, pattern) for pattern in patterns)

@@ -1,5 +1,7 @@
 //! The head of the one file. It unpacks what it carries into a cache, once, and runs it from there.
 //!
+//! Behind it the file may go on with what the program itself unpacks (`jan/runner/carried.py`).
+//!
 //! What is unpacked is named by the SHA-256 of what was packed, is checked against it, and gets its
 //! name when it is complete: a name that is there can be run. A running program holds a shared
 //! lock on its folder; whoever unpacks another removes the folders that nobody holds.
@@ -22,6 +24,8 @@ const lock_name = ".unpack.lock";
 const draft_name = ".unpack.new";
 /// The program in the folder.
 const program = "jan";
+/// Tells the program which file it came from.
+const file_variable = "JAN_EXECUTABLE";
 /// zstd's own, in C: Zig's takes twenty times as long.
 extern fn ZSTD_decompress(to: [*]u8, to_bytes: usize, from: [*]const u8, from_bytes: usize) usize;
 
@@ -57,11 +61,32 @@ fn run(init: std.process.Init) !void {
     const path = try std.fs.path.joinZ(arena, &.{ cache_path, packed_as.name, program });
     _ = linux.syscall1(.umask, umask);
     const argv: [*:null]const ?[*:0]const u8 = @ptrCast(init.minimal.args.vector.ptr);
-    const environ: [*:null]const ?[*:0]const u8 = @ptrCast(init.minimal.environ.block.slice.ptr);
-    const trouble = linux.errno(linux.execve(path, argv, environ));
+    const trouble = linux.errno(linux.execve(path, argv, try environment(init)));
     if (trouble == .ACCES)
         return refuse("{s} is on a file system that runs no programs (noexec).", .{cache_path});
     return refuse("Can't run {s}: {t}.", .{ path, trouble });
+}
+
+/// The environment, and in it where this file is: the program may carry more behind us.
+fn environment(init: std.process.Init) ![*:null]const ?[*:0]const u8 {
+    const arena = init.arena.allocator();
+    var found: [std.fs.max_path_bytes]u8 = undefined;
+    const length = linux.readlink("/proc/self/exe", &found, found.len);
+    if (linux.errno(length) != .SUCCESS)
+        return refuse("Jan can't find its own file: is /proc mounted?", .{});
+    const said = try std.fmt.allocPrintSentinel(arena, file_variable ++ "={s}", .{found[0..length]}, 0);
+    const given = init.minimal.environ.block.slice;
+    const all = try arena.allocSentinel(?[*:0]const u8, given.len + 1, null);
+    var count: usize = 0;
+    for (given) |entry| {
+        const variable = entry orelse break;
+        if (std.mem.startsWith(u8, std.mem.span(variable), file_variable ++ "=")) continue;
+        all[count] = variable;
+        count += 1;
+    }
+    all[count] = said;
+    @memset(all[count + 1 ..], null);
+    return all.ptr;
 }
 
 /// Where programs are unpacked to. Never a temporary folder: what is there gets cleaned up.

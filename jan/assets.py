@@ -6,6 +6,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
+from jan import sources
 from jan.errors import Misconfigured
 
 BUILD = "build.json"
@@ -48,6 +49,14 @@ def build() -> Build:
     if not getattr(sys, "frozen", False):
         return Build(version("jan"), None, None, Path(__file__).stat().st_mtime)
     return Build(**json.loads(path(BUILD).read_bytes()))
+
+
+def executable() -> Path | None:
+    """Tell which file this program was unpacked from. None in a checkout.
+
+    `bundles/unpack.zig` says so when it starts the program.
+    """
+    return sources.executable() if getattr(sys, "frozen", False) else None
 
 
 def _root() -> Path:

@@ -4,6 +4,7 @@ A frozen Jan is the only interpreter on its machine, and `sys.executable` names 
 Python does with `-c CODE`, `-m MODULE` and `SCRIPT.py`. From a checkout there is a Python for that.
 """
 
+import ctypes
 import io
 import os
 import runpy
@@ -12,6 +13,8 @@ from collections.abc import Sequence
 from types import ModuleType
 from typing import Any, NamedTuple, TextIO, cast
 
+LENT = "lent"
+"""Folder of the executable with libraries that an engine takes for granted."""
 FLAGS = frozenset("bBdEiIOPqRsSuvx")
 """Python's options without a value. Those that mean nothing to a frozen program are passed over."""
 FLAGS_WITH_VALUE = frozenset("XW")
@@ -42,6 +45,7 @@ def stand_in() -> None:
         return
     _restore_environment()
     if sys.argv[1:2] == ["--multiprocessing-fork"]:
+        _lend_libraries()
         from multiprocessing import spawn  # noqa: PLC0415 - 10 ms that no command needs to pay
 
         spawn.freeze_support()  # does the work and ends the process
@@ -51,6 +55,7 @@ def stand_in() -> None:
     if (request.kind, request.what) == ("m", "jan"):
         sys.argv[1:] = request.arguments
         return
+    _lend_libraries()
     _run(request)
     sys.exit()
 
@@ -84,6 +89,19 @@ def _restore_environment() -> None:
     os.environ.pop(LIBRARY_PATH, None)
     if (original := os.environ.pop(f"{LIBRARY_PATH}_ORIG", None)) is not None:
         os.environ[LIBRARY_PATH] = original
+
+
+def _lend_libraries() -> None:
+    """Load what the machine lacks.
+
+    Its own libraries come first: what a compiler there makes for us may need newer ones than ours.
+    """
+    folder = os.path.join(str(getattr(sys, "_MEIPASS", "")), LENT)  # noqa: PTH118 - no pathlib here
+    for name in os.listdir(folder) if os.path.isdir(folder) else ():  # noqa: PTH112, PTH208
+        try:
+            ctypes.CDLL(name)
+        except OSError:
+            ctypes.CDLL(os.path.join(folder, name))  # noqa: PTH118
 
 
 def _unbuffered(stream: TextIO) -> TextIO:

@@ -34,7 +34,9 @@ ALIASES = {
 }
 """Jan Server's names for the same settings. `JAN_*` wins where both are set."""
 
-NOT_SETTINGS = frozenset({"JAN_CONFIG", "JAN_VERSION", "JAN_CACHE"})
+EXECUTABLE = "JAN_EXECUTABLE"
+"""Names the one file that this program was unpacked from."""
+NOT_SETTINGS = frozenset({"JAN_CONFIG", "JAN_VERSION", "JAN_CACHE", EXECUTABLE})
 """Variables of ours that say where to look rather than how to behave."""
 
 NEVER_EMPTY = frozenset({"jwt_secret", "api_key_secret"})
@@ -50,6 +52,12 @@ def inherited(environ: Mapping[str, str] | None = None) -> dict[str, str]:
         for name, value in environ.items()
         if not name.startswith("JAN_") and name not in ALIASES
     }
+
+
+def executable() -> Path | None:
+    """Tell which file the head of an executable says it is."""
+    said = os.environ.get(EXECUTABLE)
+    return Path(said) if said else None
 
 
 def variable(name: str) -> str:

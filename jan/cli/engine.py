@@ -62,7 +62,7 @@ def bundle(
     from jan.runner import bundles, hardware, progress, sizes, wheels
 
     settings = context.loaded(engine=variant).settings
-    chosen = hardware.detect().variant if settings.engine == "auto" else settings.engine
+    chosen = hardware.chosen(settings.engine).variant
     folder.mkdir(parents=True, exist_ok=True)
     with progress.shown() as report:
         asyncio.run(wheels.collect(bundles.find(chosen), folder.resolve(), report))

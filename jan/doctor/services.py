@@ -10,7 +10,7 @@ from jan.doctor.findings import Finding
 from jan.errors import DatabaseUnavailable, Unavailable
 from jan.jobs import queue
 from jan.mail.smtp import Smtp
-from jan.runner import bundles, demonstration, engines, hardware, sizes, store
+from jan.runner import bundles, carried, demonstration, engines, hardware, sizes, store
 from jan.settings import Loaded
 
 MAX_CLOCK_SKEW_S = 5.0
@@ -120,10 +120,13 @@ async def engine(loaded: Loaded) -> Finding:
     settings = loaded.settings
     if not settings.manages_engine:
         return Finding("engine", "ok", f"not needed: {settings.inference_model_url} is used")
-    wanted = settings.engine if settings.engine != "auto" else hardware.detect().variant
+    wanted = hardware.chosen(settings.engine).variant
     bundle = bundles.find(wanted)
     if engines.find(settings.home, bundle):
         return Finding("engine", "ok", f"{bundle.name} is installed")
+    if carried.find(wanted):
+        words = f"{bundle.name} is in this file, and is unpacked when it is needed"
+        return Finding("engine", "ok", words)
     return Finding(
         "engine",
         "warning",

@@ -1,7 +1,8 @@
 """Trying this copy of Jan out as its users would: started, given a key, asked, and stopped.
 
-All of it happens in a temporary home. An engine and a model that are installed are lent to it;
-without them a stand-in for a model server answers, and everything but the engine is tried.
+All of it happens in a temporary home. An engine and a model that are installed are lent to it, and
+what this executable carries is installed for that; without them a stand-in for a model server
+answers, and everything but the engine is tried.
 """
 
 import asyncio
@@ -21,9 +22,18 @@ from jan import assets, clock, probe, process
 from jan.doctor.findings import Finding
 from jan.errors import JanError, Unavailable
 from jan.process import Child
-from jan.runner import bundles, engines, hardware, store
+from jan.runner import (
+    bundles,
+    carried,
+    demonstration,
+    engines,
+    hardware,
+    prepare,
+    progress,
+    store,
+)
 from jan.settings import Loaded, Settings
-from jan.sources import inherited
+from jan.sources import EXECUTABLE, inherited
 
 START_TIMEOUT_S = 120.0
 """For PostgreSQL, the migrations and the gateway: some seconds, on a slow disk more."""
@@ -40,7 +50,12 @@ Report = Callable[[Finding], None]
 async def run(loaded: Loaded, report: Report) -> bool:
     """Try everything, and report each thing as it is found. True if all is well."""
     report(Finding("version", "ok", str(assets.build())))
-    with _temporary_home(loaded.settings) as (home, has_model):
+    try:
+        has_model = await _has_model(loaded.settings, report)
+    except JanError as error:
+        report(Finding("engine", "failure", error.message, error.hint))
+        return False
+    with _temporary_home(loaded.settings.home if has_model else None) as home:
         trial = _Trial(home, None if has_model else "", loaded.settings)
         try:
             await trial.run(report)
@@ -104,6 +119,8 @@ class _Trial:
     def _environment(self) -> dict[str, str]:
         """Nobody's settings but ours: a trial is the same wherever it is made."""
         said = {"JAN_HOME": str(self.home), "JAN_PORT": "0", "JAN_LOG_FORMAT": "json"}
+        if file := assets.executable():
+            said[EXECUTABLE] = str(file)
         if self.upstream_url is not None:
             return {**inherited(), **said, "JAN_INFERENCE_MODEL_URL": self.upstream_url}
         return {
@@ -176,24 +193,34 @@ def _checked(answer: httpx.Response) -> Any:
 
 
 @contextmanager
-def _temporary_home(settings: Settings) -> Generator[tuple[Path, bool]]:
-    """Make a home, and tell whether it has an engine and a model: those of the real one."""
+def _temporary_home(lender: Path | None) -> Generator[Path]:
+    """Make a home, which may have the engines and models of another."""
     with tempfile.TemporaryDirectory(prefix="jan-self-check-") as name:
         home = Path(name)
         home.chmod(0o711)  # PostgreSQL runs as another user than root
-        has_model = _has_model(settings)
-        if has_model:
+        if lender is not None:
             for shared in ("engines", "models"):
-                (home / shared).symlink_to(settings.home / shared)
-        yield home, has_model
+                (home / shared).symlink_to(lender / shared)
+        yield home
         # What children that were killed were still writing when the folder was listed.
         shutil.rmtree(home / "run", ignore_errors=True)
 
 
-def _has_model(settings: Settings) -> bool:
-    variant = hardware.detect().variant if settings.engine == "auto" else settings.engine
+async def _has_model(settings: Settings, report: Report) -> bool:
+    """Whether there is an engine with a model, after unpacking those that this file carries."""
+    variant = hardware.chosen(settings.engine).variant
     engine = engines.find(settings.home, bundles.find(variant))
-    return engine is not None and store.find(settings.home, settings.model) is not None
+    model = store.find(settings.home, settings.model)
+    if engine and model:
+        return True
+    if not engine and not carried.find(variant):
+        return False
+    if not model and not (settings.model == demonstration.NAME and demonstration.is_carried()):
+        return False
+    with progress.shown() as shown:
+        engine, model = await prepare.prepare(settings, shown)
+    report(Finding("engine", "ok", f"{engine.name} and {model.name} are unpacked"))
+    return True
 
 
 @asynccontextmanager

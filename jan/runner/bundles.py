@@ -30,8 +30,8 @@ class Bundle:
 
     @classmethod
     def read(cls, folder: Path) -> Self:
-        """Read `bundle.toml` in a folder that is named as the variant."""
-        data = tomllib.loads((folder / "bundle.toml").read_text(encoding="utf-8"))
+        """Read `[engine]` of `bundle.toml` in a folder that is named as the variant."""
+        data = tomllib.loads((folder / "bundle.toml").read_text(encoding="utf-8"))["engine"]
         return cls(variant=folder.name, lock=folder / "engine.lock", **data)
 
     @property

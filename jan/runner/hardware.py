@@ -11,7 +11,7 @@ from typing import Literal
 
 import msgspec
 
-from jan.runner import memory, nvml
+from jan.runner import carried, memory, nvml
 from jan.runner.nvml import Gpu
 from jan.sources import inherited
 
@@ -41,13 +41,21 @@ class Hardware(msgspec.Struct, frozen=True):
     """Numbers of the processors that we may use, one for each core: threads that share a core
     hold each other up."""
 
-    def of_variant(self, variant: Literal["auto", "cpu", "cuda"]) -> "Hardware":
-        """The same with the engine that the settings choose."""
-        if variant in ("auto", self.variant):
-            return self
-        return msgspec.structs.replace(
-            self, variant=variant, reason=f"the setting `engine` is {variant}"
-        )
+
+def chosen(said: Literal["auto", "cpu", "cuda"], *, own: Collection[int] = ()) -> Hardware:
+    """Look, and choose the engine: the one that the setting says, or that suits what was found.
+
+    The CPU's engine runs everywhere: where it is at hand in the executable, none is fetched.
+    """
+    found = detect(own=own)
+    variant, reason = said, f"the setting `engine` is {said}"
+    if said == "auto":
+        carries_cpu = carried.find("cpu") and not carried.find(found.variant)
+        variant = "cpu" if carries_cpu else found.variant
+        reason = "this file carries the cpu engine; the setting `engine` chooses another"
+    if variant == found.variant:
+        return found
+    return msgspec.structs.replace(found, variant=variant, reason=reason)
 
 
 def detect(*, own: Collection[int] = (), environ: Mapping[str, str] | None = None) -> Hardware:

@@ -17,8 +17,9 @@ from anyio import to_thread
 
 from jan import clock, process
 from jan.errors import Unavailable
-from jan.runner import engines, launch, locks, sizes, uv
+from jan.runner import carried, engines, launch, locks, sizes, uv
 from jan.runner.bundles import Bundle, normalized
+from jan.runner.carried import Part
 from jan.runner.engines import Engine
 from jan.runner.progress import Report
 from jan.sources import inherited
@@ -42,10 +43,13 @@ CHECK = "import vllm; print(vllm.__version__)"
 async def install(
     home: Path, bundle: Bundle, report: Report, *, wheels: Path | None = None
 ) -> Engine:
-    """Install the engine, unless it is there; from a folder of wheels alone where one is given.
+    """Install the engine, unless it is there.
+
+    It comes from a folder of wheels alone where one is given, else from this executable where it
+    carries the engine.
 
     Raises:
-        Misconfigured: there is not enough room.
+        Misconfigured: there is not enough room, or what is carried is damaged.
         Unavailable: packages can't be had, or don't match the lock, or don't work here.
         Conflict: another build of this engine is there and in use.
     """
@@ -80,6 +84,11 @@ class _Installation:
     wheels: Path | None
 
     @property
+    def carried(self) -> Part | None:
+        """The engine in this executable, unless it is to come from elsewhere."""
+        return carried.find(self.bundle.variant) if self.wheels is None else None
+
+    @property
     def cache(self) -> Path | None:
         """The cache of uv, where it is ours alone."""
         return None if "UV_CACHE_DIR" in inherited() else self.engines / ".cache"
@@ -93,7 +102,10 @@ class _Installation:
             f"The {self.bundle.variant} engine",
         )
         interpreter = await uv.interpreter(self.bundle.python, engines=self.engines)
-        await self._fetch(draft, interpreter)
+        if part := self.carried:
+            await carried.unpack(part, draft, self.report, "Unpacking the engine")
+        else:
+            await self._fetch(draft, interpreter)
         self.report("Checking the engine", None)
         await self._check(draft, interpreter)
         engine = Engine(

@@ -5,7 +5,6 @@
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from itertools import count, islice
-from typing import Literal
 
 import msgspec
 
@@ -32,12 +31,6 @@ class Inventory(Hardware, frozen=True):
     running: Mapping[str, Running] = {}
     """By a key of their own."""
 
-    def of_variant(self, variant: Literal["auto", "cpu", "cuda"]) -> "Inventory":
-        """The same with the engine that the settings choose."""
-        chosen = super().of_variant(variant)
-        assert isinstance(chosen, Inventory)
-        return chosen
-
 
 def take(
     settings: Settings,
@@ -46,7 +39,7 @@ def take(
     own: Collection[int] = (),
 ) -> Inventory:
     """Look at this machine. `own` are processes of Jan's engines."""
-    found = hardware.detect(own=own).of_variant(settings.engine)
+    found = hardware.chosen(settings.engine, own=own)
     models = {model.name: facts.of(model) for model in store.models(settings.home)}
     return Inventory(
         **{name: getattr(found, name) for name in Hardware.__struct_fields__},

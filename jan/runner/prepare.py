@@ -6,8 +6,9 @@ Both are installed where missing, so that one command is enough on a fresh machi
 import difflib
 from pathlib import Path
 
+from jan import assets
 from jan.errors import NotFound
-from jan.runner import bundles, demonstration, engines, hardware, install, sizes, store
+from jan.runner import bundles, carried, demonstration, engines, hardware, install, sizes, store
 from jan.runner.engines import Engine
 from jan.runner.progress import Report
 from jan.runner.store import Model
@@ -57,14 +58,19 @@ async def model_for(settings: Settings, engine: Engine, report: Report) -> Model
 
 async def engine_for(settings: Settings, report: Report, *, wheels: Path | None = None) -> Engine:
     """Return the engine for this machine, installing it where missing, perhaps from wheels."""
-    found = hardware.detect()
-    variant = found.variant if settings.engine == "auto" else settings.engine
+    found = hardware.chosen(settings.engine)
+    variant = found.variant
     if settings.engine == "auto" and found.is_broken:
         report(f"Using the cpu engine: {found.reason}", None)
     bundle = bundles.find(variant)
     if engine := engines.find(settings.home, bundle):
         return engine
-    source = f"from {wheels}" if wheels else f"{sizes.in_words(bundle.download_bytes)} to download"
+    if wheels is not None:
+        source = f"from {wheels}"
+    elif carried.find(variant):
+        source = f"from {assets.executable()}"
+    else:
+        source = f"{sizes.in_words(bundle.download_bytes)} to download"
     report(
         f"Installing the {variant} engine, vLLM {bundle.version}: {source}, "
         f"{sizes.in_words(bundle.installed_bytes)} on disk",

@@ -43,7 +43,7 @@ class Wish:
 
 def look(settings: Settings) -> Hardware:
     """See what this machine has for engines of its settings' kind, beside those that are ours."""
-    return hardware.detect(own=process.descendants()).of_variant(settings.engine)
+    return hardware.chosen(settings.engine, own=process.descendants())
 
 
 def told(settings: Settings, running: Mapping[str, Running]) -> dict[str, Any] | None:

@@ -6,8 +6,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Generator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,13 +25,22 @@ FAST = "3"
 USER = 10001
 """An ordinary user of the bare machine."""
 SHELL = "/bin/sh"  # PostgreSQL's initdb starts programs by it
-LIBC = ("libc.so.6", "libm.so.6", "libdl.so.2", "libpthread.so.0", "librt.so.1")
+LIBC = (
+    "libc.so.6",
+    "libm.so.6",
+    "libdl.so.2",
+    "libpthread.so.0",
+    "librt.so.1",
+    "libsmartcols.so.1",
+)
+LSCPU = "/usr/bin/lscpu"  # vLLM asks it; util-linux is on every machine
 LOADER = Path("/lib64/ld-linux-x86-64.so.2")
 
 ENTER = """
 set -e
 mount -t proc proc "$0/proc"
 mount --rbind /dev "$0/dev"
+mount --rbind /sys "$0/sys"
 mount -t tmpfs -o noexec,mode=1777 tmpfs "$0/tmp"
 exec "$@"
 """
@@ -108,25 +117,32 @@ class Machine:
 
 
 def run(
-    argv: Sequence[str | Path], environ: Mapping[str, str] | None = None
+    argv: Sequence[str | Path], environ: Mapping[str, str] | None = None, *, timeout_s: float = 120
 ) -> subprocess.CompletedProcess[str]:
     """Run a command to its end, whatever that is."""
     environment = {**os.environ, **(environ or {})}
     return subprocess.run(
-        argv, env=environment, capture_output=True, text=True, timeout=120, check=False
+        argv, env=environment, capture_output=True, text=True, timeout=timeout_s, check=False
     )
 
 
 @pytest.fixture(scope="session")
 def machine(executable: Path) -> Iterator[Machine]:
-    """Make one. The executable lies in a folder that nobody may write to."""
+    """Make one for all tests."""
+    with bare_machine(executable) as machine:
+        yield machine
+
+
+@contextmanager
+def bare_machine(executable: Path) -> Generator[Machine]:
+    """Make a machine. The executable lies in a folder that nobody may write to."""
     if os.geteuid() != 0:
         pytest.skip("only root can make a root file system")
     root = Path(tempfile.mkdtemp(prefix="jan-root-"))
     root.chmod(0o755)
-    for name in ("proc", "dev", "tmp", "etc"):
+    for name in ("proc", "sys", "dev", "tmp", "etc"):
         (root / name).mkdir()
-    for program in (SHELL, "/usr/bin/env"):
+    for program in (SHELL, "/usr/bin/env", LSCPU):
         _copy(Path(program), root / "bin" / Path(program).name)
     _copy(LOADER, root / LOADER.relative_to("/"))
     for name in LIBC:

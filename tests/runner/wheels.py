@@ -41,7 +41,7 @@ def lock(folder: Path, *wheels: Path, installed_bytes: int = 1000) -> Bundle:
         lines.append(f"{name}=={version} \\\n    --hash=sha256:{digest}\n")
     (folder / "engine.lock").write_text("".join(lines))
     (folder / "bundle.toml").write_text(
-        'package = "vllm"\nversion = "1.0"\npython = "3.11"\n'
+        '[engine]\npackage = "vllm"\nversion = "1.0"\npython = "3.11"\n'
         f"download_bytes = 100\ninstalled_bytes = {installed_bytes}\n"
     )
     return Bundle.read(folder)
