@@ -12,8 +12,8 @@ from jan.inference import trouble
 from jan.runner import store
 from jan.supervisor.restarts import MAX_FAILURES
 from tests.chaos.conftest import Scene
+from tests.ports import free_port
 from tests.runner import fake_engine, models
-from tests.runner.test_supervise import free_port
 from tests.serving import DEADLINE_S, Serve, serving, until
 
 UPSIDE_DOWN = "RuntimeError: the weights are upside down"

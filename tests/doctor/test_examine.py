@@ -16,7 +16,8 @@ from jan.doctor.examine import CHECKS, examine
 from jan.doctor.findings import Finding
 from tests.fakes import FakeUpstream, Reply, Seen
 from tests.gateways import Gateway
-from tests.mail.servers import HOST, free_port, mail_server
+from tests.mail.servers import HOST, mail_server
+from tests.ports import free_port
 
 
 async def _examined(home: Path, **flags: Any) -> dict[str, Finding]:

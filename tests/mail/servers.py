@@ -3,7 +3,6 @@
 import asyncio
 import datetime as dt
 import ipaddress
-import socket
 import ssl
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -128,12 +127,6 @@ def make_certificate(folder: Path, *names: str) -> Certificate:
         + certificate.public_bytes(serialization.Encoding.PEM)
     )
     return Certificate(path)
-
-
-def free_port() -> int:
-    """Find a port that nobody listens on."""
-    with socket.create_server((HOST, 0)) as server:
-        return server.getsockname()[1]
 
 
 @asynccontextmanager

@@ -17,7 +17,8 @@ from jan.seal import Seal
 from jan.settings import Settings
 from tests.jobs.workers import until, working
 from tests.mail.conftest import mail_settings
-from tests.mail.servers import MailServer, free_port, mail_server
+from tests.mail.servers import MailServer, mail_server
+from tests.ports import free_port
 
 BOB = "bob@example.com"
 INVITE = {

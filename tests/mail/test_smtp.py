@@ -13,7 +13,8 @@ from jan.mail.message import Words
 from jan.mail.smtp import MailRefused, Smtp
 from jan.settings import Settings
 from tests.mail.conftest import mail_settings
-from tests.mail.servers import HOST, PASSWORD, USER, Certificate, free_port, mail_server
+from tests.mail.servers import HOST, PASSWORD, USER, Certificate, mail_server
+from tests.ports import free_port
 
 SIGNED_IN = {"smtp_username": USER, "smtp_password": PASSWORD}
 BOB = "bob@example.com"

@@ -13,8 +13,9 @@ import httpx
 import pytest
 
 from jan.runner import demonstration, engines, launch, store
+from tests.ports import free_port
 from tests.runner import fake_engine
-from tests.runner.test_supervise import assert_all_gone, free_port, lines_until
+from tests.runner.test_supervise import assert_all_gone, lines_until
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(1200)]
 

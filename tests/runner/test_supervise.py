@@ -20,17 +20,12 @@ import pytest
 
 from jan import sockets
 from jan.runner import store
+from tests.ports import free_port
 from tests.runner import fake_engine, models
 
 DEADLINE_S = 30.0
 
 Start = Callable[..., subprocess.Popen[str]]
-
-
-def free_port() -> int:
-    """A port that nothing listens on at the moment."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
 
 
 @pytest.fixture
