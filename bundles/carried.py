@@ -1,6 +1,6 @@
 """What goes behind an executable: engines and models, installed here as on a machine, then packed.
 
-`jan/runner/carried.py` unpacks them. Packing takes minutes, so what did not change is kept.
+`jan/runner/carried.py` unpacks them. Packing takes minutes, so the last of each name is kept.
 """
 
 import asyncio
@@ -26,6 +26,7 @@ from jan.runner.carried import LIST, Part
 HOME = ROOT / ".cache" / "engine-home"
 """Where the tests keep an engine too."""
 KEPT = ROOT / ".cache" / "bundle" / "carried"
+FILE = "part.tar.zst"
 COPY_BYTES = 2**20
 
 
@@ -34,8 +35,11 @@ class Packed(msgspec.Struct, frozen=True):
 
     part: Part
     components: Sequence[Component]
-    file: str
-    """Its name among those kept."""
+
+    @property
+    def file(self) -> Path:
+        """Where it is kept."""
+        return KEPT / self.part.name / FILE
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -49,7 +53,6 @@ class Packed(msgspec.Struct, frozen=True):
 
 def collect(profile: Profile, level: int) -> list[Packed]:
     """Install and pack all that a profile carries, in its order."""
-    KEPT.mkdir(parents=True, exist_ok=True)
     return [_packed(profile, name, level) for name in profile.carries]
 
 
@@ -63,7 +66,7 @@ def append(packed: Iterable[Packed], executable: Path) -> None:
     """Write the parts behind the program."""
     with executable.open("ab") as whole:
         for each in packed:
-            with (KEPT / each.file).open("rb") as part:
+            with each.file.open("rb") as part:
                 shutil.copyfileobj(part, whole, COPY_BYTES)
 
 
@@ -72,21 +75,22 @@ def _packed(profile: Profile, name: str, level: int) -> Packed:
     recipe = Path(__file__).read_text(encoding="utf-8")
     said = (lock, recipe, sys.version, level, profile.carried_without, profile.carried_stripped)
     key = hashlib.sha256(repr(said).encode()).hexdigest()[:16]
-    note = KEPT / f"{key}.json"
+    folder = KEPT / name
+    note = folder / f"{key}.json"
     if note.exists():  # written last
         return Packed.read(note)
-    with tempfile.TemporaryDirectory(dir=KEPT) as scratch:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    file = folder / FILE
+    with tempfile.TemporaryDirectory(dir=folder) as scratch, progress.shown() as report:
         draft = Path(scratch) / "draft"
-        with progress.shown() as report:
-            _install(name, draft, profile, report)
-            components = components_in(draft)
-            report(f"Packing {name}", None)
-            file = KEPT / f"{key}.tar.zst"
-            unpacked_bytes = pack.compress(draft, file, level)
+        _install(name, draft, profile, report)
+        components = components_in(draft)
+        report(f"Packing {name}", None)
+        pack.compress(draft, file, level)
     with file.open("rb") as content:
         digest = hashlib.file_digest(content, "sha256").hexdigest()
-    part = Part(name, file.stat().st_size, unpacked_bytes, digest)
-    packed = Packed(part, components, file.name)
+    packed = Packed(Part(name, file.stat().st_size, digest), components)
     packed.write(note)
     return packed
 
@@ -100,7 +104,7 @@ def _install(name: str, draft: Path, profile: Profile, report: progress.Report) 
 
     def left_out(folder: str, names: list[str]) -> list[str]:
         place = Path(folder).relative_to(engine.folder)
-        without = [*profile.carried_without, "**/__pycache__", engines.MARKER]
+        without = [*profile.carried_without, "*__pycache__", engines.MARKER]
         return [each for each in names if matches((place / each).as_posix(), without)]
 
     report(f"Preparing {name}", None)

@@ -39,7 +39,6 @@ class Part(msgspec.Struct, frozen=True):
     name: str
     """The folder of `bundles/` that says what it is, such as `cpu`."""
     packed_bytes: int
-    unpacked_bytes: int
     sha256: str
     """Of the packed bytes."""
 

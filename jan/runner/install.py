@@ -19,7 +19,6 @@ from jan import clock, process
 from jan.errors import Unavailable
 from jan.runner import carried, engines, launch, locks, sizes, uv
 from jan.runner.bundles import Bundle, normalized
-from jan.runner.carried import Part
 from jan.runner.engines import Engine
 from jan.runner.progress import Report
 from jan.sources import inherited
@@ -84,11 +83,6 @@ class _Installation:
     wheels: Path | None
 
     @property
-    def carried(self) -> Part | None:
-        """The engine in this executable, unless it is to come from elsewhere."""
-        return carried.find(self.bundle.variant) if self.wheels is None else None
-
-    @property
     def cache(self) -> Path | None:
         """The cache of uv, where it is ours alone."""
         return None if "UV_CACHE_DIR" in inherited() else self.engines / ".cache"
@@ -102,7 +96,7 @@ class _Installation:
             f"The {self.bundle.variant} engine",
         )
         interpreter = await uv.interpreter(self.bundle.python, engines=self.engines)
-        if part := self.carried:
+        if self.wheels is None and (part := carried.find(self.bundle.variant)):
             await carried.unpack(part, draft, self.report, "Unpacking the engine")
         else:
             await self._fetch(draft, interpreter)

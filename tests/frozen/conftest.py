@@ -25,15 +25,9 @@ FAST = "3"
 USER = 10001
 """An ordinary user of the bare machine."""
 SHELL = "/bin/sh"  # PostgreSQL's initdb starts programs by it
-LIBC = (
-    "libc.so.6",
-    "libm.so.6",
-    "libdl.so.2",
-    "libpthread.so.0",
-    "librt.so.1",
-    "libsmartcols.so.1",
-)
+LIBC = ("libc.so.6", "libm.so.6", "libdl.so.2", "libpthread.so.0", "librt.so.1")
 LSCPU = "/usr/bin/lscpu"  # vLLM asks it; util-linux is on every machine
+OF_LSCPU = "libsmartcols.so.1"
 LOADER = Path("/lib64/ld-linux-x86-64.so.2")
 
 ENTER = """
@@ -75,7 +69,7 @@ def executable() -> Path:
 
 @dataclass(frozen=True)
 class Machine:
-    """A root file system that holds glibc, a shell and the executable, and no Python."""
+    """A root file system that holds glibc, a shell, lscpu and the executable, and no Python."""
 
     root: Path
     program: str = "/opt/für alle/jan"
@@ -145,7 +139,7 @@ def bare_machine(executable: Path) -> Generator[Machine]:
     for program in (SHELL, "/usr/bin/env", LSCPU):
         _copy(Path(program), root / "bin" / Path(program).name)
     _copy(LOADER, root / LOADER.relative_to("/"))
-    for name in LIBC:
+    for name in (*LIBC, OF_LSCPU):
         _copy(Path("/lib/x86_64-linux-gnu") / name, root / "lib/x86_64-linux-gnu" / name)
     # A part of glibc, which PostgreSQL sorts by.
     shutil.copytree("/usr/lib/locale/C.utf8", root / "usr/lib/locale/C.utf8")

@@ -56,7 +56,6 @@ class Executable:
             {
                 "name": name,
                 "packed_bytes": len(part),
-                "unpacked_bytes": 1000,
                 "sha256": hashlib.sha256(part).hexdigest(),
             }
             for name, part in parts.items()
