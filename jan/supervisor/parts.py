@@ -40,11 +40,15 @@ class Parts:
     """Set when the database has the schema of this program."""
     _database_ready: anyio.Event = field(default_factory=anyio.Event)
 
+    def __post_init__(self) -> None:
+        """Ask the listener where it listens now: it is closed while others still start."""
+        self.url = listener.url(self.listener)
+        self._port = self.listener.getsockname()[1]
+
     @asynccontextmanager
     async def gateway(self) -> AsyncGenerator[Child]:
         """Start a gateway worker. If we die it ends at once: the port has to be free."""
         self.board.working(GATEWAY, "starting")
-        url = listener.url(self.listener)
         descriptor = self.listener.fileno()
         async with spawn(
             ourselves("gateway", "--managed", "--fd", str(descriptor)),
@@ -55,7 +59,7 @@ class Parts:
             parent_death_signal=signal.SIGKILL,
             on_line=self.board.relay(GATEWAY),
         ) as child:
-            is_alive = partial(probe.answers, url, "/livez")
+            is_alive = partial(probe.answers, self.url, "/livez")
             await child.until_ready(is_alive, timeout_s=GATEWAY_START_TIMEOUT_S)
             self.board.ready(GATEWAY, f"process {child.pid}")
             yield child
@@ -75,14 +79,14 @@ class Parts:
         if self.loaded.settings.manages_database:
             await self._database_ready.wait()
         settings = self.loaded.settings
-        url = settings.public_url or listener.url(self.listener)
+        url = settings.public_url or self.url
         await schema.prepare(settings, self.keyring, self.board, url=url)
         self.is_prepared.set()
 
     def environment(self, **changes: object) -> dict[str, str]:
         """Our settings for a child, with what was open in them settled."""
         settled = {
-            "port": self.listener.getsockname()[1],
+            "port": self._port,
             "log_format": self.board.log_format,
             "runner_socket": self.loaded.settings.runner_socket or "",
         }

@@ -50,7 +50,7 @@ async def run(loaded: Loaded) -> None:
         async with anyio.create_task_group() as group:
             group.start_soon(_obey, signals, keeper)
             group.start_soon(keeper.achieve, schema.PART, children.prepare_database)
-            board.listening(listener.url(server))
+            board.listening(children.url)
             await _live(children, keeper, engines)
             group.cancel_scope.cancel()
         log.info("stopped")
