@@ -30,7 +30,8 @@ Precedence: flags on the command line, then the environment, then `jan.toml`, th
 `jan config show` prints each value and where it came from; `jan config check` only checks.
 
 `jan.toml` is looked for where `--config` or `JAN_CONFIG` says, then in the working directory, then
-in `JAN_HOME`. Its keys are the names below; an unknown one is refused:
+in `JAN_HOME`, and last, if that is `/var/lib/jan`, in `/etc/jan`. Its keys are the names below; an
+unknown one is refused:
 
 ```toml
 host = "0.0.0.0"

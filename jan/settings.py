@@ -3,7 +3,8 @@
 Precedence: command-line flags > environment (`JAN_*`) > `jan.toml` > defaults. Unknown names are
 refused, with the nearest known one.
 
-`jan.toml` is looked for in `--config`/`JAN_CONFIG`, then the working directory, then JAN_HOME.
+`jan.toml` is looked for in `--config`/`JAN_CONFIG`, then the working directory, then JAN_HOME, and
+last, if that is `/var/lib/jan`, in `/etc/jan`.
 """
 
 import os
@@ -29,11 +30,20 @@ from jan.inference_settings import InferenceSettings
 
 
 def default_home() -> Path:
-    """Where state lives when nobody says: the system's place for root, the user's own otherwise."""
-    if os.geteuid() == 0:
-        return Path("/var/lib/jan")
+    """Where state lives when nobody says: the user's own place, or the system's.
+
+    That is for root, and for the user of the service, who is at home there.
+    """
+    if os.geteuid() == 0 or Path("~").expanduser() == sources.SYSTEM_HOME:
+        return sources.SYSTEM_HOME
     data = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
     return Path(data).expanduser() / "jan"
+
+
+def choose_home(said: Mapping[str, Any], environ: Mapping[str, str]) -> Path:
+    """Tell which folder JAN_HOME is, by what was said on the command line, and the environment."""
+    home = said.get("home") or environ.get(sources.variable("home")) or default_home()
+    return Path(home).expanduser().absolute()
 
 
 class Settings(InferenceSettings):
@@ -257,9 +267,14 @@ class Settings(InferenceSettings):
     @property
     def url(self) -> str:
         """Where people reach Jan, without a slash at the end."""
+        return self.public_url or self.local_url
+
+    @property
+    def local_url(self) -> str:
+        """Where this machine reaches Jan."""
         local = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104
         host = f"[{local}]" if ":" in local else local
-        return self.public_url or f"http://{host}:{self.port}"
+        return f"http://{host}:{self.port}"
 
 
 @dataclass(frozen=True)
@@ -302,7 +317,7 @@ def load(
     environ = os.environ if environ is None else environ
     said = {name: value for name, value in (flags or {}).items() if value is not None}
     from_environment, variables = sources.read_environment(environ, Settings.model_fields)
-    home = Path(said.get("home") or from_environment.get("home") or default_home())
+    home = choose_home(said, environ)
     named = environ.get("JAN_CONFIG")
     path = sources.find_file(config or (Path(named).expanduser() if named else None), home)
     from_file = sources.read_file(path, Settings.model_fields) if path else {}
@@ -314,7 +329,7 @@ def load(
         from_file.pop("models", None)
 
     found = {**from_file, **from_environment, **said}
-    found["home"] = home.expanduser().absolute()
+    found["home"] = home
     origins = dict.fromkeys(Settings.model_fields, "default")
     origins.update(dict.fromkeys(from_file, str(path)))
     origins.update({name: f"environment ({variables[name]})" for name in from_environment})

@@ -14,6 +14,12 @@ from typing import Any
 
 from jan.errors import Misconfigured
 
+CONFIG = "jan.toml"
+SYSTEM_HOME = Path("/var/lib/jan")
+"""JAN_HOME of root, and of the service."""
+SYSTEM_CONFIG = Path("/etc/jan")
+"""Where the settings for that home may be too."""
+
 ALIASES = {
     "DB_POSTGRESQL_WRITE_DSN": "database_url",
     "DB_POSTGRESQL_READ1_DSN": "database_read_urls",
@@ -92,6 +98,8 @@ def read_environment(
 def find_file(named: Path | None, home: Path) -> Path | None:
     """Find `jan.toml`: the one that is named, else in the working directory, else in JAN_HOME.
 
+    For the system's home it may be in the system's folder of settings, too.
+
     Raises:
         Misconfigured: the named one is not there.
     """
@@ -99,10 +107,13 @@ def find_file(named: Path | None, home: Path) -> Path | None:
         if not named.is_file():
             raise Misconfigured(f"There is no configuration file {named}.")
         return named.absolute()
-    for folder in (Path.cwd(), home):
+    folders = [Path.cwd(), home]
+    if home == SYSTEM_HOME:
+        folders.append(SYSTEM_CONFIG)
+    for folder in folders:
         with suppress(PermissionError):  # whoever needs the folder says so better
-            if (folder / "jan.toml").is_file():
-                return (folder / "jan.toml").absolute()
+            if (folder / CONFIG).is_file():
+                return (folder / CONFIG).absolute()
     return None
 
 

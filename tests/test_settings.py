@@ -1,11 +1,12 @@
 """Settings: four sources, one precedence, and words for every mistake."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
-from jan import settings, values
+from jan import settings, sources, values
 from jan.errors import Misconfigured
 
 GOOGLE = {
@@ -159,6 +160,41 @@ def test_a_bad_value_is_refused_by_its_name(environ: dict[str, str], words: str)
         settings.load(environ=environ)
 
     assert words in str(refusal.value)
+
+
+def test_the_systems_home_has_settings_in_etc_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, etc = tmp_path / "home", tmp_path / "etc"
+    monkeypatch.setattr(sources, "SYSTEM_HOME", home)
+    monkeypatch.setattr(sources, "SYSTEM_CONFIG", etc)
+    for folder, number in ((home, 1111), (etc, 2222)):
+        folder.mkdir()
+        (folder / "jan.toml").write_text(f"port = {number}\n", encoding="utf-8")
+
+    def port(home: Path) -> int:
+        return settings.load({"home": home}, environ={}).settings.port
+
+    assert port(home) == 1111
+    (home / "jan.toml").unlink()
+    assert port(home) == 2222
+    assert port(tmp_path / "other") == 8080
+
+
+def test_the_systems_home_is_roots_and_the_services(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sources, "SYSTEM_HOME", tmp_path)
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+
+    def home(uid: int, home: Path) -> Path:
+        monkeypatch.setattr(os, "geteuid", lambda: uid)
+        monkeypatch.setenv("HOME", str(home))
+        return settings.load(environ={}).settings.home
+
+    assert home(0, Path("/root")) == tmp_path
+    assert home(990, tmp_path) == tmp_path
+    assert home(1000, Path("/home/ann")) == Path("/home/ann/.local/share/jan")
 
 
 def test_where_jan_is_reached_follows_from_where_it_listens() -> None:
