@@ -21,11 +21,13 @@ def loaded(**flags: Any) -> "Loaded":
     """Load the settings, with the command's own flags on top. None means not said.
 
     Raises:
-        Misconfigured: see `jan.settings.load`.
+        Misconfigured: see `jan.settings.load` and `jan.owner.become`.
     """
-    from jan import settings
+    from jan import owner, settings
 
-    _loaded.append(settings.load({**_flags, **flags}, config=_config[0] if _config else None))
+    said = {**_flags, **flags}
+    owner.become(said)
+    _loaded.append(settings.load(said, config=_config[0] if _config else None))
     return _loaded[-1]
 
 

@@ -64,9 +64,26 @@ def main() -> NoReturn:
         # would write one when it flushes stdout at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(EXIT_REFUSED)
+    except PermissionError as error:
+        if error.filename is None:
+            _tell_bug(error)
+            sys.exit(EXIT_BUG)
+        output.say(f"{COMPLAINT}{error.filename}: {error.strerror}.")
+        output.say(f"{HINT}Jan acts as {_our_user()} here, who has to be able to get there.")
+        sys.exit(EXIT_REFUSED)
     except Exception as error:  # noqa: BLE001 - the last stop: whatever comes here is a bug of ours
         _tell_bug(error)
         sys.exit(EXIT_BUG)
+
+
+def _our_user() -> str:
+    """Name the user that we are: root that was may be another by now (`jan.owner`)."""
+    import pwd
+
+    try:
+        return f"the user `{pwd.getpwuid(os.geteuid()).pw_name}`"
+    except KeyError:
+        return f"user number {os.geteuid()}"
 
 
 def _tell_bug(error: Exception) -> None:

@@ -54,6 +54,25 @@ def test_a_refusal_has_a_code_and_words_and_no_data(
     assert "Traceback" not in run.stderr
 
 
+def test_a_file_that_is_closed_to_us_is_named() -> None:
+    program = """
+from jan.cli import main
+def build(_):
+    def command():
+        raise PermissionError(13, "Permission denied", "/root/model")
+    return command
+main.build = build
+main.main()
+"""
+
+    run = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=False
+    )
+
+    assert run.returncode == 1
+    assert "error: /root/model: Permission denied.\nhint: Jan acts as the user `" in run.stderr
+
+
 BUG = """
 import sys
 from jan.cli import main

@@ -74,6 +74,8 @@ class Machine:
     root: Path
     program: str = "/opt/für alle/jan"
     home: str = "/home/user"
+    user: int = USER
+    """Who runs it; 0 is root."""
 
     @property
     def jan_home(self) -> Path:
@@ -86,11 +88,17 @@ class Machine:
         return self.root / "home/user/.cache/jan"
 
     def command(self, *arguments: str, **environ: str) -> list[str]:
-        """What runs the executable there, as an ordinary user without any environment."""
+        """What runs the executable there, without any environment."""
         words = {"HOME": self.home, "PATH": "/bin", **environ}
         return [
             *("unshare", "--mount", "--propagation", "private", SHELL, "-c", ENTER),
-            *(str(self.root), "chroot", f"--userspec={USER}:{USER}", "--groups=", str(self.root)),
+            *(
+                str(self.root),
+                "chroot",
+                f"--userspec={self.user}:{self.user}",
+                "--groups=",
+                str(self.root),
+            ),
             *("/bin/env", "-i", *(f"{name}={value}" for name, value in words.items())),
             *(self.program, *arguments),
         ]

@@ -6,13 +6,14 @@ import signal
 import subprocess
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from jan.cli.main import COMMANDS
 from tests.fakes import MODEL, FakeUpstream, fake_upstream
-from tests.frozen.conftest import Machine, run
+from tests.frozen.conftest import USER, Machine, run
 from tests.serving import Serve, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # the first of them builds it
@@ -87,6 +88,24 @@ async def test_what_was_kept_is_there_after_a_kill(
         assert await status_of_chat(again, key) == 200
         assert await again.end() == 0
     assert again.left_behind() == []
+
+
+async def test_a_command_of_roots_leaves_nothing_that_the_owner_cant_use(
+    machine: Machine, upstream: FakeUpstream
+) -> None:
+    """As after `jan service install`: root's commands work on what is the service's."""
+    home = f"/{machine.jan_home.relative_to(machine.root)}"
+    root = replace(machine, user=0)
+    machine.jan("key", "list")  # makes the home
+    key = root.jan("key", "create", "--name", "before", JAN_HOME=home)
+    async with ready(machine, upstream) as serve:
+        beside = root.jan("key", "create", "--name", "beside", JAN_HOME=home)
+
+        assert await status_of_chat(serve, key.stdout.strip()) == 200, key.stderr
+        assert await status_of_chat(serve, beside.stdout.strip()) == 200, beside.stderr
+        assert await serve.end() == 0
+    kept = [machine.jan_home, *machine.jan_home.rglob("*")]
+    assert {path.lstat().st_uid for path in kept} == {USER}
 
 
 async def test_a_worker_that_is_killed_comes_back(machine: Machine, upstream: FakeUpstream) -> None:
