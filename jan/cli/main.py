@@ -36,6 +36,7 @@ COMMANDS = {
     "model": "Pull, add, list, remove, load and unload models.",
     "provider": "Add, list, check and remove servers that have models.",
     "engine": "Install, list and remove inference engines.",
+    "service": "Install Jan as a service of systemd's, show it, remove it.",
     "config": "Show and check settings.",
     "doctor": "Check what goes wrong in practice, and say how to mend it.",
     "self-check": "Try this copy of Jan out, in a temporary home.",
