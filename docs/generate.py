@@ -15,6 +15,7 @@ from jan import errors
 from jan.deployments import Deployment
 from jan.inference_settings import InferenceSettings
 from jan.issuers import OidcProvider
+from jan.providers import Provider
 from jan.settings import Settings
 from jan.sources import ALIASES
 from jan.values import shown
@@ -63,6 +64,25 @@ memory_fraction = 0.2
 | key | default | what it does |
 | --- | --- | --- |
 {deployments}
+
+## Model servers
+
+Servers that have models are told to a running Jan ([the fleet](fleet.md#providers)), or named here,
+for machines that are set up from files:
+
+```toml
+[[providers]]
+name = "acme"
+urls = ["https://api.acme.example/v1", "https://eu.acme.example/v1"]
+api_key_file = "/etc/jan/acme.key"
+prefix = "acme/"
+```
+
+| key | default | what it does |
+| --- | --- | --- |
+{servers}
+
+They are written to the database at each start, and those that are named no more are forgotten.
 
 ## Sign-in providers
 
@@ -116,7 +136,11 @@ def configuration() -> str:
     )
     aliases = "\n".join(f"| `{alias}` | `JAN_{name.upper()}` |" for alias, name in ALIASES.items())
     return CONFIGURATION.format(
-        rows=rows, aliases=aliases, providers=_keys(OidcProvider), deployments=_keys(Deployment)
+        rows=rows,
+        aliases=aliases,
+        providers=_keys(OidcProvider),
+        deployments=_keys(Deployment),
+        servers=_keys(Provider),
     )
 
 

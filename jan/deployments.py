@@ -68,6 +68,7 @@ def from_json(value: object) -> object:
     try:
         return json.loads(value)
     except (ValueError, RecursionError):
+        # Nothing of it is repeated: there may be secrets in it.
         raise ValueError('must be JSON, such as [{"name": "SmolLM2-135M-Instruct"}]') from None
 
 

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from jan import deployments, values
 from jan.deployments import Deployment
+from jan.providers import MAX_PROVIDERS, Provider, named_once
 
 
 class InferenceSettings(BaseModel):
@@ -21,6 +22,13 @@ class InferenceSettings(BaseModel):
     """An OpenAI-compatible server to pass requests to. Set: no engine is started here."""
     inference_model_api_key: SecretStr | None = None
     """Bearer token that this server wants."""
+    providers: Annotated[
+        tuple[Provider, ...],
+        BeforeValidator(deployments.from_json),
+        AfterValidator(named_once),
+        Field(max_length=MAX_PROVIDERS),
+    ] = ()
+    """Servers that have models, each a `[[providers]]` table, beside those that operators add."""
     connect_timeout_s: float = Field(default=5.0, gt=0)
     """Longest wait for a connection to a model server."""
     upstream_timeout_s: float = Field(default=600.0, gt=0)

@@ -181,7 +181,7 @@ def as_text(value: object) -> str:
         return value.get_secret_value()
     if isinstance(value, tuple):
         if any(isinstance(part, BaseModel) for part in value):  # tables, which no comma separates
-            return json.dumps([part.model_dump(mode="json") for part in value])
+            return json.dumps([part.model_dump() for part in value], default=as_text)
         return ",".join(as_text(part) for part in value)
     if isinstance(value, dict):
         return issuers.in_clear(value)

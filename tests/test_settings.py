@@ -398,3 +398,53 @@ def test_models_reach_child_processes(tmp_path: Path) -> None:
 
     again = settings.load({}, environ={k: v for k, v in child.items() if k.startswith("JAN_")})
     assert again.settings.models == loaded.settings.models
+
+
+@pytest.mark.parametrize(
+    ("provider", "words"),
+    [
+        ({"name": "Acme"}, "small letters"),
+        ({"name": "configured"}, "gives by itself"),
+        ({"name": "runner.box"}, "gives by itself"),
+        ({"urls": []}, "urls"),
+        ({"urls": ["acme.example"]}, "http://host:8000"),
+        ({"kind": "ollama"}, "kind"),
+        ({"api_key": "sk a"}, "header"),
+        ({"api_key_file": "/nowhere/key"}, "can't read /nowhere/key"),
+        ({"api_key": "sk", "api_key_file": "/nowhere/key"}, "choose one"),
+        ({"prefix": "a b"}, "without spaces"),
+        ({"max_running": 0}, "max_running"),
+        ({"url": "http://acme.example"}, "url"),
+    ],
+)
+def test_model_servers_that_can_not_be_asked_are_refused(
+    provider: dict[str, object], words: str
+) -> None:
+    table = {"name": "acme", "urls": ["http://acme.example"], **provider}
+
+    with pytest.raises(Misconfigured, match=words) as refused:
+        settings.load(environ={"JAN_PROVIDERS": json.dumps([table])})
+
+    assert "sk a" not in refused.value.message
+
+
+def test_a_model_server_is_named_once() -> None:
+    table = {"name": "acme", "urls": ["http://acme.example"]}
+
+    with pytest.raises(Misconfigured, match="`acme` twice"):
+        settings.load({"providers": [table, table]}, environ={})
+
+
+def test_model_servers_and_their_keys_reach_child_processes(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("sk-lab\n", encoding="utf-8")
+    tables = [
+        {"name": "acme", "urls": ["http://acme.example/v1"], "api_key": "sk-acme"},
+        {"name": "lab", "urls": ["http://lab.example"], "api_key_file": str(tmp_path / "key")},
+    ]
+    parent = settings.load({"providers": tables}, environ={})
+
+    child = settings.load(environ=parent.environment())
+
+    assert child.settings == parent.settings
+    assert [each.read_key() for each in child.settings.providers] == ["sk-acme", "sk-lab"]
+    assert "sk-acme" not in repr(parent) + values.shown(parent.settings.providers)

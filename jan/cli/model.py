@@ -28,16 +28,25 @@ def pull(
     revision: Annotated[
         str | None, typer.Option(help="Branch, tag or commit. Not said: the main branch.")
     ] = None,
+    if_missing: Annotated[
+        bool,
+        typer.Option("--if-missing", help="Do nothing if it is in the store, whatever is new."),
+    ] = False,
 ) -> None:
     """Download a model, from the Hugging Face hub or another Jan. Run again, it goes on.
 
     HF_TOKEN is the key to private models of the hub, JAN_ADMIN_KEY to another Jan.
     """
     from jan.errors import InvalidRequest
-    from jan.runner import hub, peer, progress
+    from jan.runner import hub, peer, progress, store
 
     settings = context.loaded().settings
     room = settings.model_store_max_bytes
+    if if_missing:
+        name = peer.name_of(address) if peer.is_meant(address) else address
+        if store.find(settings.home, name):
+            output.say(f"{name} is there already.")
+            return
     with progress.shown() as report:
         if peer.is_meant(address):
             if revision is not None:

@@ -1,6 +1,5 @@
 """Providers, their endpoints, and what is said of models, as they are on the wire."""
 
-import re
 from collections.abc import Iterable
 from typing import Literal
 from urllib.parse import urlsplit
@@ -10,19 +9,13 @@ from msgspec import UNSET, UnsetType
 
 from jan.errors import InvalidRequest
 from jan.inference.registry import Kind, State
+from jan.providers import MAX_KEY_LENGTH, MAX_PREFIX_LENGTH, NAME, RESERVED
 
-NAME = re.compile(r"[a-z][a-z0-9.-]{0,63}")
-RESERVED = re.compile(r"configured|runner([.-].*)?")
-"""Names of providers that the settings and engines make."""
 MAX_URL_LENGTH = 2048
-MAX_KEY_LENGTH = 4096
-MAX_PREFIX_LENGTH = 64
 MAX_NAMES = 500
 MAX_MODEL_LENGTH = 256
 MAX_WEIGHT = 100
 MAX_INTEGER = 2**31 - 1
-MAX_ENDPOINTS = 64
-"""Of one provider."""
 
 
 class ProviderCreate(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):

@@ -19,7 +19,6 @@ from jan.errors import Conflict, NotFound
 from jan.fleet import provided
 from jan.fleet.credentials import ProviderKeys
 from jan.fleet.provided import (
-    MAX_ENDPOINTS,
     EndpointCreate,
     EndpointObject,
     EndpointUpdate,
@@ -31,6 +30,7 @@ from jan.fleet.tables import new_endpoint_id, new_provider_id
 from jan.inference.registry import Served
 from jan.pages import Page, Wanted
 from jan.permissions import Scope
+from jan.providers import MAX_ENDPOINTS
 from jan.seal import Broken
 from jan.wire import Deleted, optional_seconds, seconds
 

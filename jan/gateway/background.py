@@ -141,8 +141,8 @@ async def run(loaded: Loaded) -> None:
 
 
 async def _name_model_server(settings: Settings, secrets: Keyring) -> None:
-    """Have the registry know the model server that is named here: nobody else may be told of it."""
-    if settings.inference_model_url is not None:
+    """Have the registry know the model servers that are named here: nobody else may be told."""
+    if settings.inference_model_url is not None or settings.providers:
         await configured.keep_trying(settings, ProviderKeys(secrets.api_key_secret))
 
 

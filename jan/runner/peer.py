@@ -31,6 +31,11 @@ def is_meant(address: str) -> bool:
     return address.partition("://")[0] in SCHEMES
 
 
+def name_of(address: str) -> str:
+    """Tell under which name a model of such an address is kept. Raises InvalidRequest."""
+    return _read(address)[1]
+
+
 def pull(  # noqa: PLR0913 - as many as there is to say
     home: Path,
     address: str,

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.runner import models
 
 
@@ -37,3 +39,16 @@ def test_a_folder_without_a_model_is_refused(home: Path, tmp_path: Path) -> None
     assert done.returncode == 1
     assert "error: " in done.stderr
     assert "config.json" in done.stderr
+
+
+@pytest.mark.parametrize("address", ["org/tiny", "jan://nowhere.invalid/org/tiny"])
+def test_what_is_in_the_store_is_not_pulled_again_if_only_missing_ones_are_wanted(
+    home: Path, tmp_path: Path, address: str
+) -> None:
+    folder = models.write(tmp_path / "tiny")
+    assert jan(home, "model", "add", str(folder), "--name", "org/tiny").returncode == 0
+
+    found = jan(home, "model", "pull", "--if-missing", address)
+
+    assert (found.returncode, found.stdout) == (0, "")
+    assert "org/tiny is there already" in found.stderr

@@ -1,6 +1,7 @@
 """The model server that the settings name, in the registry."""
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -125,6 +126,85 @@ async def test_jan_serve_takes_away_what_is_not_said_any_more(database: Database
     await configured.write(said(), KEYS, is_alone=False)
 
     assert [row["name"] for row in await fetch("SELECT name FROM provider")] == ["own"]
+
+
+ACME = {"name": "acme", "urls": ["http://one.example/v1", "http://two.example"]}
+
+
+async def named() -> list[tuple[Any, ...]]:
+    rows = await fetch(
+        "SELECT p.name, p.kind, p.prefix, p.only_models, e.url, e.max_running FROM provider AS p"
+        " JOIN endpoint AS e ON e.provider_id = p.id ORDER BY p.name, e.url"
+    )
+    return [tuple(row) for row in rows]
+
+
+async def test_several_servers_with_all_that_is_said_of_them(database: Database) -> None:
+    more = {"kind": "jan", "prefix": "acme/", "models": ["large"], "max_running": 8}
+    engine = {"name": "engine-small", "urls": ["http://small-0:8101"], "kind": "runner"}
+
+    await configured.write(said(providers=[{**ACME, **more}, engine]), KEYS, is_alone=True)
+
+    assert await named() == [
+        ("acme", "jan", "acme/", ["large"], "http://one.example", 8),
+        ("acme", "jan", "acme/", ["large"], "http://two.example", 8),
+        ("engine-small", "runner", "", None, "http://small-0:8101", None),
+    ]
+
+
+async def test_servers_that_are_said_again_stay_as_they_are(database: Database) -> None:
+    given = said(providers=[{**ACME, "api_key": "sk-acme"}])
+    await configured.write(given, KEYS, is_alone=True)
+    query = "SELECT p.*, e.* FROM provider AS p JOIN endpoint AS e ON true ORDER BY e.id"
+    before = await fetch(query)
+
+    await configured.write(given, KEYS, is_alone=True)
+
+    assert await fetch(query) == before
+
+
+async def test_servers_that_are_said_differently_are_changed(database: Database) -> None:
+    await configured.write(said(providers=[{**ACME, "max_running": 8}]), KEYS, is_alone=True)
+    other = {"name": "acme", "urls": ["http://two.example", "http://three.example"], "prefix": "a/"}
+
+    await configured.write(said(providers=[other]), KEYS, is_alone=True)
+
+    assert await named() == [
+        ("acme", "openai", "a/", None, "http://three.example", None),
+        ("acme", "openai", "a/", None, "http://two.example", None),
+    ]
+
+
+async def test_a_key_is_good_for_every_address_of_its_server(
+    database: Database, tmp_path: Path
+) -> None:
+    (tmp_path / "key").write_text("sk-acme\n", encoding="utf-8")
+    first = {**ACME, "urls": ["http://one.example"], "api_key_file": tmp_path / "key"}
+    await configured.write(said(providers=[first]), KEYS, is_alone=True)
+
+    await configured.write(said(providers=[{**first, **ACME}]), KEYS, is_alone=True)
+
+    [row] = await fetch("SELECT id, sealed FROM provider")
+    assert {
+        KEYS.read_for(row["id"], row["sealed"], url) for _, _, _, _, url, _ in await named()
+    } == {"sk-acme"}
+
+
+async def test_servers_that_are_said_no_more_are_gone_and_engines_of_nodes_stay(
+    database: Database,
+) -> None:
+    await add_provider("prov_own", "own")
+    await execute("INSERT INTO node (name, started_at, seen_at) VALUES ('box:/srv', now(), now())")
+    await execute(
+        "INSERT INTO provider (id, name, kind, node, managed_by)"
+        " VALUES ('prov_node', 'runner.box', 'runner', 'box:/srv', 'settings')"
+    )
+    await configured.write(said(providers=[ACME], inference_model_url=URL), KEYS, is_alone=True)
+
+    await configured.write(said(), KEYS, is_alone=False)
+
+    names = [row["name"] for row in await fetch("SELECT name FROM provider ORDER BY name")]
+    assert names == ["own", "runner.box"]
 
 
 @pytest.mark.parametrize("given", [{"inference_model_url": URL}, {}])
