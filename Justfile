@@ -69,6 +69,7 @@ lock *flags:
     {{compile}} {{flags}} --universal --python-version 3.11 --group dev pyproject.toml -o requirements-dev.lock
     {{engine}} {{flags}} --constraints requirements.lock bundles/build.in -o bundles/build.lock
     {{engine}} {{flags}} --constraints bundles/build.lock --no-deps bundles/zstd.in -o bundles/zstd.lock
+    {{engine}} {{flags}} --no-deps tests/helm/helm.in -o tests/helm/helm.lock
 
 engine := compile + " --python-version 3.11 --python-platform x86_64-manylinux_2_28"
 torch := if env("UV_FIND_LINKS", "") == "" { "--torch-backend cpu" } else { "" }

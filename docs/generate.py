@@ -1,10 +1,11 @@
-"""Writes the pages of docs/ that say what code says: settings and error codes.
+"""Writes what says what code says: settings, error codes, and the settings in the chart's schema.
 
 `python docs/generate.py` writes them; a test fails when they are stale.
 """
 
 import ast
 import inspect
+import json
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -13,6 +14,7 @@ from pydantic_core import PydanticUndefined
 
 from jan import errors
 from jan.deployments import Deployment
+from jan.helm import choices
 from jan.inference_settings import InferenceSettings
 from jan.issuers import OidcProvider
 from jan.providers import Provider
@@ -21,6 +23,7 @@ from jan.sources import ALIASES
 from jan.values import shown
 
 DOCS = Path(__file__).parent
+SCHEMA = DOCS.parent / "helm/jan-server/values.schema.json"
 
 CONFIGURATION = """\
 # Configuration
@@ -182,7 +185,18 @@ def _line(text: str | None) -> str:
     return " ".join((text or "").split())
 
 
-PAGES = {"configuration.md": configuration, "errors.md": error_codes}
+def chart_schema() -> str:
+    """What values of the chart may be: written by hand, but for the settings."""
+    schema = json.loads(SCHEMA.read_bytes())
+    schema["$defs"] |= choices.schema()
+    return json.dumps(schema, indent=2) + "\n"
+
+
+PAGES = {
+    "configuration.md": configuration,
+    "errors.md": error_codes,
+    "../helm/jan-server/values.schema.json": chart_schema,
+}
 
 
 if __name__ == "__main__":
