@@ -38,6 +38,7 @@ COMMANDS = {
     "engine": "Install, list and remove inference engines.",
     "service": "Install Jan as a service of systemd's, show it, remove it.",
     "config": "Show and check settings.",
+    "helm": "Write values and manifests for Kubernetes, and the chart.",
     "doctor": "Check what goes wrong in practice, and say how to mend it.",
     "self-check": "Try this copy of Jan out, in a temporary home.",
     "migrate": "Bring the database's schema up to date.",

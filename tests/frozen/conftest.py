@@ -18,7 +18,7 @@ from tests.serving import DEADLINE_S, Serve
 
 ROOT = Path(__file__).parents[2]
 BUILDS = ROOT / ".cache" / "frozen"
-INPUTS = ("jan", "bundles", "jan.spec", "pyproject.toml", "requirements.lock")
+INPUTS = ("jan", "bundles", "helm", "jan.spec", "pyproject.toml", "requirements.lock")
 FAST = "3"
 """zstd's level: a minute less than a release takes. The rest is as in a release."""
 

@@ -19,6 +19,7 @@ from tests.serving import Serve, until
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # the first of them builds it
 
 PATH = "/v1/chat/completions"
+CHART = "/home/user/jan-server"
 CHAT = {"model": MODEL, "messages": [{"role": "user", "content": "hello"}]}
 
 
@@ -59,6 +60,14 @@ def test_every_command_is_in_it(machine: Machine, command: str) -> None:
 
     assert said.returncode == 0, said.stderr
     assert f"Usage: jan {command}" in said.stdout
+
+
+def test_it_carries_the_chart_and_renders_it(machine: Machine) -> None:
+    written = machine.jan("helm", "chart", CHART)
+    rendered = machine.jan("helm", "template", "--values", f"{CHART}/values-gpu.yaml")
+
+    assert (written.returncode, rendered.returncode) == (0, 0), written.stderr + rendered.stderr
+    assert "kind: StatefulSet" in rendered.stdout
 
 
 async def test_it_serves_answers_and_ends(machine: Machine, upstream: FakeUpstream) -> None:

@@ -59,7 +59,11 @@ def test_the_first_two_shell_blocks_of_the_readme_are_one_line_each() -> None:
 
 
 def test_lock_files_name_no_registry() -> None:
-    locks = [*ROOT.glob("*.lock"), *ROOT.glob("bundles/**/*.lock")]
+    folders = ("bundles", "tests")
+    locks = [
+        *ROOT.glob("*.lock"),
+        *(lock for name in folders for lock in ROOT.glob(f"{name}/**/*.lock")),
+    ]
 
     assert locks
     assert [lock.name for lock in locks if "://" in lock.read_text(encoding="utf-8")] == []
