@@ -89,15 +89,28 @@ class Settings(InferenceSettings):
     database_url: values.Address | None = None
     """PostgreSQL to use, `postgresql://user:password@host/name`. Not set: Jan runs its own."""
     database_migration_url: values.Address | None = None
-    """The same database for the owner of its tables, who migrates. Not set: `database_url`."""
+    """The same database for the owner of its tables, who migrates. Not set: `database_direct_url`,
+    or else `database_url`."""
+    database_direct_url: Annotated[
+        values.Address | None, AfterValidator(values.beside_a_primary)
+    ] = None
+    """The same database, past the pooler in transaction mode (PgBouncer) that `database_url` leads
+    through: notifications, locks and the job queue need it. Not set: there is no pooler."""
     database_read_urls: Annotated[
         tuple[values.Address, ...],
         BeforeValidator(values.split_addresses),
         AfterValidator(values.beside_a_primary),
     ] = ()
-    """Read replicas of that database. Reports are read from them, in turns, while they answer."""
+    """Streaming replicas of that database. Lists and reports are read from them, in turns, of which
+    one with `?weight=3` in its address gets three."""
+    database_read_max_lag_s: float = Field(default=5.0, gt=0, le=600)
+    """How far behind a replica may be. One that is further behind is not read until it is not."""
     database_pool_size: int = Field(default=10, ge=1, le=500)
-    """Most connections that one process opens to one database."""
+    """Most connections that one process opens to the primary for requests."""
+    database_read_pool_size: int = Field(default=10, ge=1, le=500)
+    """Most connections that one process opens to each replica for requests."""
+    database_wait_s: float = Field(default=5.0, gt=0, le=60)
+    """How long a request waits for one of them to become free, before it gets 503."""
 
     server: Annotated[str | None, AfterValidator(values.http_url)] = None
     """Another Jan that `jan key` and the like are to administer, over HTTP. Not set: this one."""

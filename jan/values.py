@@ -5,7 +5,7 @@ import re
 import shlex
 from email.utils import parseaddr
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -21,6 +21,8 @@ from jan import destinations, issuers, trust
 
 MIN_SECRET_BYTES = 32
 """HMAC-SHA256 wants a key as long as its output (RFC 2104, section 3; RFC 7518, section 3.2)."""
+
+T = TypeVar("T")
 
 _LABEL = r"[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?"
 ADDRESS = re.compile(rf"[a-zA-Z0-9.!#$%&'*+/=?^_`{{|}}~-]+@{_LABEL}(?:\.{_LABEL})*")
@@ -54,9 +56,11 @@ def _postgres_address(value: SecretStr) -> SecretStr:
     return value
 
 
-def beside_a_primary(value: tuple[SecretStr, ...], info: ValidationInfo) -> tuple[SecretStr, ...]:
+def beside_a_primary(value: T, info: ValidationInfo) -> T:
     if value and info.data.get("database_url", value) is None:
-        raise ValueError("needs `database_url`: Jan's own PostgreSQL has no replicas")
+        raise ValueError(
+            "needs `database_url`: Jan's own PostgreSQL has neither pooler nor replica"
+        )
     return value
 
 

@@ -121,6 +121,9 @@ def test_jan_servers_own_names_are_understood_and_ours_win() -> None:
         ({"JAN_DATABASE_URL": "mysql://x"}, "`database_url` (environment (JAN_DATABASE_URL))"),
         ({"JAN_DATABASE_URL": "db.example.com"}, "must be a PostgreSQL address"),
         ({"JAN_DATABASE_READ_URLS": "postgresql://a/b"}, "needs `database_url`"),
+        ({"JAN_DATABASE_DIRECT_URL": "postgresql://a/b"}, "needs `database_url`"),
+        ({"JAN_DATABASE_WAIT_S": "0"}, "`database_wait_s`"),
+        ({"JAN_DATABASE_READ_MAX_LAG_S": "-1"}, "`database_read_max_lag_s`"),
         (
             {"JAN_DATABASE_URL": "host=a", "JAN_DATABASE_READ_URLS": "host=b,mysql://c"},
             "`database_read_urls.1`",

@@ -1,7 +1,7 @@
 """The audit log: every administrative act and sign-in, in the transaction that does it."""
 
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import msgspec
@@ -11,6 +11,7 @@ from jan.audit.chain import Check, Link
 from jan.audit.schemas import ALL, OUTSIDE, Act, Actor, Details, Filter, Verdict
 from jan.caller import Caller
 from jan.db import paging, scope
+from jan.db.reader import Reader
 from jan.errors import InvalidRequest, NotFound
 from jan.pages import Page, Wanted
 from jan.permissions import Scope
@@ -131,7 +132,8 @@ async def verify(
     """
     name = _chain(caller, chain)
     check = Check(name, expected)
-    async with _reading(caller, name) as connection:
+    block = scope.of(caller) if name == caller.organization_id else scope.of_all()
+    async with block as connection:
         async for row in connection.cursor(LINKS, name, BEFORE_ALL, prefetch=PREFETCH_ROWS):
             check.add(Link(**row))
     return check.verdict()
@@ -181,12 +183,9 @@ def _chain(caller: Caller, wanted: str | None) -> str:
     return chain
 
 
-@asynccontextmanager
-async def _reading(caller: Caller, chain: str) -> AsyncGenerator[Any]:
+def _reading(caller: Caller, chain: str) -> AbstractAsyncContextManager[Reader]:
     """Read one chain. Another organization's is no tenant's to see."""
-    block = scope.of(caller) if chain == caller.organization_id else scope.of_all()
-    async with block as connection:
-        yield connection
+    return scope.reading(caller) if chain == caller.organization_id else scope.reading_all()
 
 
 def _document(value: Actor | Details) -> str:

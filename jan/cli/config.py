@@ -43,6 +43,7 @@ def check() -> None:
 
     settings = context.loaded().settings
     dsn.configured(settings)
+    dsn.resolve_direct(settings)
     dsn.resolve_reads(settings)
     has_secrets = keyring.check(settings)
     output.say("The configuration is good.")

@@ -65,7 +65,7 @@ async def page(caller: Caller, wanted: Wanted) -> WorkspaceList:
         InvalidRequest: the cursor is none of the list's ids.
     """
     place = caller.require_place()
-    async with scope.of(caller) as connection:
+    async with scope.reading(caller) as connection:
         total = await connection.fetchval(COUNT, *place)
         rows = await paging.fetch(connection, SELECT, place, wanted, alias="w")
     found = pages.page([_workspace(row) for row in rows], wanted)

@@ -79,7 +79,7 @@ async def page(
         NotFound: no such conversation of the caller's.
     """
     place = caller.require_place()
-    async with scope.of(caller) as connection:
+    async with scope.reading(caller) as connection:
         await record.require(connection, place, conversation_id)
         rows = await paging.fetch(
             connection,

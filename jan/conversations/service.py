@@ -100,7 +100,7 @@ async def page(
     elif workspace_id is not None:
         select += " AND c.workspace_id = $3"
         values.append(workspace_id)
-    async with scope.of(caller) as connection:
+    async with scope.reading(caller) as connection:
         rows = await paging.fetch(connection, select, values, wanted, alias="c")
     return pages.page([_conversation(row) for row in rows], wanted)
 

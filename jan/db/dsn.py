@@ -6,6 +6,7 @@ Server and clients ask the same function for the socket's folder, so they always
 import hashlib
 import re
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 from pydantic import SecretStr
@@ -25,6 +26,9 @@ SOCKET_NAME = ".s.PGSQL.5432"
 MAX_SOCKET_PATH_BYTES = 107
 """Source: https://man7.org/linux/man-pages/man7/unix.7.html (sun_path, less its NUL)."""
 SCHEMES = ("postgresql", "postgres")
+WEIGHT = "weight"
+"""How many turns a replica gets, in its address: `?weight=3`."""
+MAX_WEIGHT = 1000
 LIBPQ_ONLY = frozenset(
     {
         "channel_binding",
@@ -41,6 +45,14 @@ LIBPQ_ONLY = frozenset(
 )
 """Hosted databases put these in their URLs; our driver would send them on as server settings."""
 
+
+class ReadAddress(NamedTuple):
+    """Where a read replica is, and how many turns it gets beside one of weight 1."""
+
+    dsn: str
+    weight: int = 1
+
+
 _PAIR = re.compile(r"\s*(\w+)\s*=\s*(?:'((?:[^'\\]|\\.)*)'|((?:[^\s'\\]|\\.)*))(?=\s|$)")
 
 
@@ -53,11 +65,22 @@ def resolve(settings: Settings, keyring: Keyring) -> str:
     return configured(settings) or own(settings.home, ROLE, DATABASE, keyring.database_password)
 
 
+def resolve_direct(settings: Settings) -> str | None:
+    """Name the primary past a pooler, as `resolve` does. None: that leads through none."""
+    if settings.database_direct_url is None:
+        return None
+    return _url("database_direct_url", settings.database_direct_url)
+
+
 def resolve_owner(settings: Settings, keyring: Keyring) -> str:
-    """Name the primary for its owner, as `resolve` does."""
+    """Name the primary for its owner, past any pooler, as `resolve` does."""
     if settings.database_migration_url is not None:
         return _url("database_migration_url", settings.database_migration_url)
-    return configured(settings) or own(settings.home, OWNER, DATABASE, keyring.database_password)
+    return (
+        resolve_direct(settings)
+        or configured(settings)
+        or own(settings.home, OWNER, DATABASE, keyring.database_password)
+    )
 
 
 def configured(settings: Settings) -> str | None:
@@ -67,9 +90,13 @@ def configured(settings: Settings) -> str | None:
     return _url("database_url", settings.database_url)
 
 
-def resolve_reads(settings: Settings) -> list[str]:
-    """Name the read replicas, as `resolve` does."""
-    return [_url("database_read_urls", url) for url in settings.database_read_urls]
+def resolve_reads(settings: Settings) -> list[ReadAddress]:
+    """Name the read replicas, as `resolve` does, with their weights.
+
+    Raises:
+        Misconfigured: as `resolve`; or a weight is none.
+    """
+    return [_weighed(_url("database_read_urls", url)) for url in settings.database_read_urls]
 
 
 def own(home: Path, role: str, database: str, password: str) -> str:
@@ -122,6 +149,21 @@ def _from_pairs(setting: str, text: str) -> str:
     query = {name: value for name, value in pairs.items() if name not in LIBPQ_ONLY}
     # Without a path: an empty one would say "no database", and win over `dbname`.
     return f"postgresql://?{urlencode(query)}"
+
+
+def _weighed(url: str) -> ReadAddress:
+    """Take `weight` out of an address: neither our driver nor the server knows it."""
+    parts = urlsplit(url)
+    pairs = parse_qsl(parts.query, keep_blank_values=True)
+    rest = urlunsplit(
+        parts._replace(query=urlencode([pair for pair in pairs if pair[0] != WEIGHT]))
+    )
+    weight = dict(pairs).get(WEIGHT, "1")
+    if not (weight.isascii() and weight.isdecimal() and 1 <= int(weight) <= MAX_WEIGHT):
+        raise Misconfigured(
+            f"A weight in `database_read_urls` is no number from 1 to {MAX_WEIGHT}."
+        )
+    return ReadAddress(rest, int(weight))
 
 
 def _refused(setting: str) -> Misconfigured:

@@ -23,7 +23,8 @@ import asyncpg
 
 from jan import clock
 from jan.db import dsn
-from jan.db.engine import CONNECT_TIMEOUT_S, UNREACHED
+from jan.db.pool import CONNECT_TIMEOUT_S
+from jan.db.trouble import UNREACHED
 from jan.errors import Conflict, Misconfigured, Unavailable
 from jan.process import Child, spawn
 

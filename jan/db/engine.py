@@ -4,54 +4,31 @@ Opening a `Database` connects nothing: it is there while the server is down, and
 Piccolo's tables run on whatever `Database` is open, through `PICCOLO`.
 """
 
-import itertools
 import os
-from collections.abc import AsyncGenerator, Generator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Self
 
 import anyio
-import asyncpg
-import structlog
-from asyncpg.pool import PoolConnectionProxy
+from asyncpg.pool import Pool, PoolConnectionProxy
 from piccolo.engine.postgres import PostgresEngine, PostgresTransaction
 
-from jan import clock
-from jan.errors import DatabaseUnavailable, Misconfigured
+from jan.db import pool as pools
+from jan.db import reader
+from jan.db.dsn import ReadAddress
+from jan.db.pool import COMMAND_TIMEOUT_S
+from jan.db.reader import Begin, Reader
+from jan.db.replica import Replica
+from jan.db.replicas import Replicas
+from jan.db.trouble import UNREACHED, explained
+from jan.errors import DatabaseUnavailable
 
-CONNECT_TIMEOUT_S = 5
-"""For opening one connection. PostgreSQL answers in milliseconds, or is in trouble."""
-ACQUIRE_TIMEOUT_S = 5.0
-"""For getting a connection from the pool, opening it included."""
-COMMAND_TIMEOUT_S = 30.0
-"""For one statement: a server behind a cut cable never answers."""
-CLOSE_TIMEOUT_S = 5.0
-"""For connections to come back at the end. Later ones are cut off."""
-REPLICA_TIMEOUT_S = 1.0
-"""For getting a connection to a replica: the primary can answer as well."""
-REPLICA_REST_S = 5.0
-"""How long a replica that did not answer is left alone."""
+WAIT_S = 5.0
+"""For a connection from the pool, opening it included, where no setting says so."""
+MAX_LAG_S = 5.0
+"""How far behind a replica may be that is read, where no setting says so."""
 PING_TIMEOUT_S = 2.0
-"""For a sign of life of one server."""
-
-LOST = (
-    asyncpg.PostgresConnectionError,
-    asyncpg.AdminShutdownError,
-    asyncpg.CrashShutdownError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.TooManyConnectionsError,
-    asyncpg.InternalClientError,  # used between the server's last word and the end of the socket
-)
-"""What PostgreSQL and its driver say when the server goes, comes, or is full."""
-UNREACHED = (
-    *LOST,
-    OSError,  # TimeoutError too
-    asyncpg.InvalidAuthorizationSpecificationError,
-    asyncpg.InvalidCatalogNameError,
-)
-"""What goes wrong before there is a connection."""
-
-log = structlog.get_logger("jan.db")
+"""For a sign of life."""
 
 os.environ.setdefault("PICCOLO_CONF", "jan.db.piccolo_conf")  # where Piccolo's tables look
 
@@ -70,16 +47,16 @@ class _PiccoloEngine(PostgresEngine):
         raise DatabaseUnavailable("No database is open in this process.")
 
     async def run_querystring(self, querystring: Any, in_pool: bool = True) -> Any:
-        with _explained(UNREACHED):
+        with explained(UNREACHED):
             return await super().run_querystring(querystring, in_pool=in_pool)
 
     async def run_ddl(self, ddl: str, in_pool: bool = True) -> Any:
-        with _explained(UNREACHED):
+        with explained(UNREACHED):
             return await super().run_ddl(ddl, in_pool=in_pool)
 
     async def _run_in_pool(self, query: str, args: Sequence[Any] | None = None) -> Any:
-        assert self.pool is not None
-        async with self.pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
+        assert self.database is not None
+        async with self.database.connection() as connection:
             return await connection.fetch(query, *(args or ()))
 
 
@@ -88,21 +65,20 @@ PICCOLO = _PiccoloEngine(config={})
 
 
 class Database:
-    """Pools to one PostgreSQL and its read replicas. Open it with `async with`."""
+    """A pool to one PostgreSQL, and its read replicas. Open it with `async with`."""
 
-    def __init__(self, dsn: str, pool: asyncpg.Pool, read_pools: Sequence[asyncpg.Pool]) -> None:
+    def __init__(self, dsn: str, pool: Pool, replicas: Replicas, wait_s: float) -> None:
         self.dsn = dsn
-        """The primary's, for who needs a connection outside of the pool."""
+        """The primary's, past any pooler, for who needs a connection of their own."""
         self.pool = pool
         """The primary's."""
-        self.read_pools = tuple(read_pools)
-        """The replicas', in the order of their URLs. Any may be down."""
+        self.replicas = replicas
+        """Not read before their `run` has looked at them."""
+        self._wait_s = wait_s
         self._outer: Database | None = None
-        self._turns = itertools.count()
-        self._rests_until_s: dict[int, float] = {}
 
     async def __aenter__(self) -> Self:
-        for pool in (self.pool, *self.read_pools):
+        for pool in (self.pool, *self.replicas.pools):
             await pool
         self._outer, PICCOLO.database = PICCOLO.database, self
         PICCOLO.pool = self.pool
@@ -112,32 +88,20 @@ class Database:
         PICCOLO.database = self._outer
         PICCOLO.pool = self._outer.pool if self._outer else None
         with anyio.CancelScope(shield=True):
-            for pool in (self.pool, *self.read_pools):
-                with anyio.move_on_after(CLOSE_TIMEOUT_S) as closing:
-                    await pool.close()
-                if closing.cancelled_caught:
-                    pool.terminate()
+            for pool in (self.pool, *self.replicas.pools):
+                await pools.close(pool)
 
-    @asynccontextmanager
-    async def connection(self) -> AsyncGenerator[PoolConnectionProxy]:
+    def connection(self) -> AbstractAsyncContextManager[PoolConnectionProxy]:
         """Borrow a connection to the primary.
 
         Raises:
-            DatabaseUnavailable: none came within `ACQUIRE_TIMEOUT_S`, or it broke meanwhile.
+            DatabaseUnavailable: none came in time, or it broke meanwhile.
         """
-        with _explained(UNREACHED):
-            borrowed = await self.pool.acquire(timeout=ACQUIRE_TIMEOUT_S)
-        try:
-            with _explained(LOST):
-                yield borrowed
-        finally:
-            # Shielded by asyncpg: a connection comes back though its user was cancelled.
-            with _explained(UNREACHED):
-                await self.pool.release(borrowed)
+        return pools.borrowed(self.pool, wait_s=self._wait_s)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncGenerator[PoolConnectionProxy]:
-        """Do all of the block, or none. Piccolo's queries inside it take part.
+        """Do all of the block, or none, on the primary. Piccolo's queries inside it take part.
 
         Inside, one thing at a time: neither `gather` nor a task started here may use the database.
 
@@ -155,108 +119,64 @@ class Database:
             finally:
                 PICCOLO.current_transaction.reset(token)
 
-    @asynccontextmanager
-    async def reading(self) -> AsyncGenerator[PoolConnectionProxy]:
-        """Read in one transaction on a replica, each in its turn; on the primary if none answers.
+    def reading(self, begin: Begin, *, may_lag: bool) -> AbstractAsyncContextManager[Reader]:
+        """Read in one transaction that begins with `begin`, on a replica if one can be read.
 
-        What is read may be older than what was written a moment ago. Raises as `connection`.
+        Everything is seen that was committed before the call, on whichever server it is read, and
+        not just what this process wrote: see `jan.db.replicas`. With `may_lag`, what was committed
+        until a moment before, of which the settings say how long it may be.
+
+        Raises:
+            DatabaseUnavailable: as `connection`.
         """
-        replica = await self._borrow_replica()
-        if replica is None:
-            async with self.connection() as connection, connection.transaction(readonly=True):
-                yield connection
-            return
-        pool, borrowed = replica
-        try:
-            with _explained(LOST):
-                async with borrowed.transaction(readonly=True):
-                    yield borrowed
-        finally:
-            with _explained(UNREACHED):
-                await pool.release(borrowed)
+        return reader.reading(self.replicas, self._reading_here, begin, may_lag=may_lag)
 
-    async def _borrow_replica(self) -> tuple[asyncpg.Pool, PoolConnectionProxy] | None:
-        first = next(self._turns)
-        for offset in range(len(self.read_pools)):
-            number = (first + offset) % len(self.read_pools)
-            if self._rests_until_s.get(number, 0.0) > clock.monotonic_s():
-                continue
-            pool = self.read_pools[number]
-            try:
-                with _explained(UNREACHED):
-                    return pool, await pool.acquire(timeout=REPLICA_TIMEOUT_S)
-            except DatabaseUnavailable as error:
-                log.warning("reads go past a replica", replica=number + 1, reason=error.message)
-                self._rests_until_s[number] = clock.monotonic_s() + REPLICA_REST_S
-        return None
+    @asynccontextmanager
+    async def _reading_here(self) -> AsyncGenerator[PoolConnectionProxy]:
+        async with self.connection() as connection, connection.transaction(readonly=True):
+            yield connection
 
-    async def ping(self) -> dict[str, DatabaseUnavailable | None]:
-        """Ask every server for a sign of life. `primary`, `replica_1`, ... -> what is wrong."""
-        pools = {"primary": self.pool}
-        pools.update((f"replica_{i}", pool) for i, pool in enumerate(self.read_pools, start=1))
-        found: dict[str, DatabaseUnavailable | None] = dict.fromkeys(pools)
+    async def ping(self) -> None:
+        """Ask the primary for a sign of life.
 
-        async def ask(name: str, pool: asyncpg.Pool) -> None:
-            try:
-                with _explained(UNREACHED), anyio.fail_after(PING_TIMEOUT_S):
-                    await pool.fetchval("SELECT 1")
-            except DatabaseUnavailable as error:
-                found[name] = error
-
-        async with anyio.create_task_group() as tasks:
-            for name, pool in pools.items():
-                tasks.start_soon(ask, name, pool)
-        return found
+        Raises:
+            DatabaseUnavailable: there is none.
+        """
+        with explained(UNREACHED), anyio.fail_after(PING_TIMEOUT_S):
+            await self.pool.fetchval("SELECT 1")
 
 
-def connect(
+def connect(  # noqa: PLR0913 - as many as there are sides to it
     dsn: str,
     *,
-    read_dsns: Sequence[str] = (),
     pool_size: int,
     application_name: str,
+    direct_dsn: str | None = None,
+    wait_s: float = WAIT_S,
     command_timeout_s: float | None = COMMAND_TIMEOUT_S,
+    read_from: Sequence[ReadAddress] = (),
+    read_pool_size: int = 1,
+    max_lag_s: float = MAX_LAG_S,
 ) -> Database:
-    """Make a `Database` of at most `pool_size` connections to each server.
+    """Make a `Database` of at most `pool_size` connections to the primary.
 
-    `application_name` is how an administrator sees it in `pg_stat_activity`.
+    `application_name` is how an administrator sees it in `pg_stat_activity`. `direct_dsn` says that
+    `dsn` leads through a pooler, which gives each transaction another connection.
     """
 
-    def pool(of: str) -> asyncpg.Pool:
-        return asyncpg.create_pool(
+    def pool(of: str, size: int) -> Pool:
+        return pools.make(
             of,
-            min_size=0,
-            max_size=pool_size,
-            timeout=CONNECT_TIMEOUT_S,
-            command_timeout=command_timeout_s,
-            server_settings={"application_name": application_name},
+            size=size,
+            application_name=application_name,
+            command_timeout_s=command_timeout_s,
+            is_behind_pooler=direct_dsn is not None,
         )
 
-    return Database(dsn, pool(dsn), [pool(read_dsn) for read_dsn in read_dsns])
-
-
-@contextmanager
-def _explained(kinds: tuple[type[Exception], ...]) -> Generator[None]:
-    """Turn connection trouble into the error that the rest of Jan knows."""
-    try:
-        yield
-    except asyncpg.ClientConfigurationError as error:
-        raise Misconfigured(
-            f"A database's address can't be used: {error}.",
-            hint="Look at the settings `database_url` and `database_read_urls`.",
-        ) from None
-    except (*kinds, asyncpg.InterfaceError) as error:
-        # The driver's word for a closed connection or pool is also the one for our own mistakes.
-        if isinstance(error, asyncpg.InterfaceError) and "clos" not in str(error):
-            raise
-        raise DatabaseUnavailable(
-            f"The database does not answer ({_reason(error)}).", retry_after_s=1
-        ) from error
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, TimeoutError):
-        return "timed out"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return str(error) or type(error).__name__
+    every = [
+        Replica(f"replica_{number}", pool(of, read_pool_size), pool(of, 1), weight)
+        for number, (of, weight) in enumerate(read_from, 1)
+    ]
+    return Database(
+        direct_dsn or dsn, pool(dsn, pool_size), Replicas(pool(dsn, 1), every, max_lag_s), wait_s
+    )

@@ -10,7 +10,8 @@ import anyio
 import asyncpg
 import structlog
 
-from jan.db.engine import CONNECT_TIMEOUT_S, UNREACHED
+from jan.db.pool import CONNECT_TIMEOUT_S
+from jan.db.trouble import TROUBLE
 
 RETRY_S = 0.25
 MAX_RETRY_S = 2.0
@@ -18,9 +19,6 @@ PROBE_EVERY_S = 0.4
 """Between two signs of life: a server that vanished or hangs without a word is noticed by this."""
 PROBE_TIMEOUT_S = 0.4
 """For each of them. Both together are less than the second in which a revocation has to arrive."""
-
-TROUBLE = (*UNREACHED, asyncpg.PostgresError, asyncpg.InterfaceError)
-"""What passes, whatever it is: a server that is a standby for now refuses LISTEN, for one."""
 
 log = structlog.get_logger()
 
@@ -54,7 +52,7 @@ async def listen(
             finally:
                 on_state(False)
                 connection.terminate()
-        except TROUBLE as error:
+        except TROUBLE as error:  # a server that is a standby for now refuses LISTEN, for one
             if retry_s == RETRY_S:  # once, not at every try
                 log.warning("no notifications", channel=channel, reason=str(error) or repr(error))
         await anyio.sleep(retry_s)

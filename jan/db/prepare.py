@@ -1,7 +1,7 @@
 """A database made ready for this program: its schema, and the role that requests run as."""
 
-from jan.db import dsn, migrate
-from jan.db.engine import Database, connect
+from jan.db import migrate, opening
+from jan.db.engine import Database
 from jan.errors import Misconfigured
 from jan.keyring import Keyring
 from jan.settings import Settings
@@ -14,8 +14,8 @@ async def prepare(settings: Settings, secrets: Keyring, owner: Database) -> list
         Misconfigured: as `migrate.up`; or that role is above row security, so that nothing would
             keep tenants apart but our own queries.
     """
-    async with connect(
-        dsn.resolve(settings, secrets), pool_size=1, application_name="jan prepare"
+    async with opening.database(
+        settings, secrets, pool_size=1, application_name="jan prepare"
     ) as database:
         role = await _role(database)
     return await migrate.up(owner, role=role)

@@ -4,17 +4,19 @@ The first wall is every query's own condition; this is the second. A query outsi
 sees nothing at all.
 """
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from operator import itemgetter
+from typing import Any
 
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
 from jan.caller import Caller
 from jan.db.engine import PICCOLO, Database
+from jan.db.reader import Reader
 from jan.errors import DatabaseUnavailable, InvalidRequest
 
 SET = """
@@ -46,7 +48,8 @@ Last = Callable[[PoolConnectionProxy], Awaitable[object]]
 @dataclass(frozen=True, slots=True)
 class _Open:
     tenant: _Tenant
-    connection: PoolConnectionProxy
+    connection: Any
+    only_reads: bool = False
     last: list[tuple[str, Last]] = field(default_factory=list[tuple[str, Last]])
 
 
@@ -64,23 +67,30 @@ async def of(caller: Caller) -> AsyncGenerator[PoolConnectionProxy]:
         DatabaseUnavailable: as `Database.transaction`.
         InvalidRequest: what the caller sent can't be stored: NUL in a text, half a character.
     """
-    try:
+    with _storable():
         async with _transaction(_tenant(caller)) as connection:
             yield connection
-    except asyncpg.DataError as error:
-        raise InvalidRequest(UNSTORABLE) from error
 
 
 @asynccontextmanager
-async def reading(caller: Caller) -> AsyncGenerator[PoolConnectionProxy]:
-    """Read what the caller may see, on a replica if there is one: a report, which may lag.
+async def reading(caller: Caller, *, may_lag: bool = False) -> AsyncGenerator[Reader]:
+    """Read what the caller may see, on a replica if one can be read; nothing can be written.
 
-    Raises:
-        DatabaseUnavailable: as `of`.
+    All is seen that was committed before, by whomever, and with `may_lag` what was committed until
+    a moment ago. Within a block of the same caller it takes part in that transaction; blocks `of`
+    the caller that are in it take part in this one. Raises as `of`.
     """
-    async with _database().reading() as connection:
-        await _tell(connection, _tenant(caller))
-        yield connection
+    with _storable():
+        async with _read(_tenant(caller), may_lag=may_lag) as connection:
+            yield connection
+
+
+@asynccontextmanager
+async def reading_all() -> AsyncGenerator[Reader]:
+    """Read every row, as `reading` does, for whoever administers all of it."""
+    with _storable():
+        async with _read(SYSTEM, may_lag=False) as connection:
+            yield connection
 
 
 @asynccontextmanager
@@ -110,11 +120,9 @@ async def of_all() -> AsyncGenerator[PoolConnectionProxy]:
 
     That they do is known by now. Raises as `of`.
     """
-    try:
+    with _storable():
         async with _transaction(SYSTEM) as connection:
             yield connection
-    except asyncpg.DataError as error:
-        raise InvalidRequest(UNSTORABLE) from error
 
 
 @asynccontextmanager
@@ -136,6 +144,7 @@ def at_the_end(lock: str, last: Last) -> None:
     """
     outer = _open.get()
     assert outer is not None
+    assert not outer.only_reads
     outer.last.append((lock, last))
 
 
@@ -156,6 +165,32 @@ async def _transaction(tenant: _Tenant) -> AsyncGenerator[PoolConnectionProxy]:
                 await last(connection)
         finally:
             _open.reset(token)
+
+
+@asynccontextmanager
+async def _read(tenant: _Tenant, *, may_lag: bool) -> AsyncGenerator[Any]:
+    if outer := _open.get():
+        assert outer.tenant == tenant
+        yield outer.connection
+        return
+
+    async def begin(connection: asyncpg.Connection) -> None:
+        await _tell(connection, tenant)
+
+    async with _database().reading(begin, may_lag=may_lag) as reader:
+        token = _open.set(_Open(tenant, reader, only_reads=True))
+        try:
+            yield reader
+        finally:
+            _open.reset(token)
+
+
+@contextmanager
+def _storable() -> Generator[None]:
+    try:
+        yield
+    except asyncpg.DataError as error:
+        raise InvalidRequest(UNSTORABLE) from error
 
 
 def _database() -> Database:

@@ -10,9 +10,11 @@ import anyio
 import asyncpg
 
 from jan import clock, keyring
-from jan.db import dsn, embedded
-from jan.db.engine import CONNECT_TIMEOUT_S, UNREACHED, Database, connect
+from jan.db import dsn, embedded, opening
+from jan.db.engine import Database, connect
+from jan.db.pool import CONNECT_TIMEOUT_S
 from jan.db.prepare import prepare
+from jan.db.trouble import UNREACHED
 from jan.errors import Conflict
 from jan.settings import Loaded
 
@@ -33,10 +35,8 @@ async def opened(loaded: Loaded) -> AsyncGenerator[Database]:
     secrets = keyring.load(loaded.settings)
     async with opened_as_owner(loaded) as owner:
         await prepare(loaded.settings, secrets, owner)
-        async with connect(
-            dsn.resolve(loaded.settings, secrets),
-            pool_size=POOL_SIZE,
-            application_name="jan command",
+        async with opening.database(
+            loaded.settings, secrets, pool_size=POOL_SIZE, application_name="jan command"
         ) as database:
             yield database
 

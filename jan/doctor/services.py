@@ -16,6 +16,8 @@ from jan.settings import Loaded
 MAX_CLOCK_SKEW_S = 5.0
 """Keys expire and leases end by these clocks."""
 ANSWER_TIMEOUT_S = 5.0
+LOOKS = 2
+"""At the replicas: what was the primary's log at the first is what they must have by the second."""
 MAX_OVERDUE_S = 300.0
 """A job that is due is taken within seconds, unless nobody does any."""
 
@@ -48,21 +50,29 @@ async def database(loaded: Loaded) -> Finding:
 
 
 async def replicas(loaded: Loaded) -> Finding:
-    """Whether the read replicas answer."""
-    urls = dsn.resolve_reads(loaded.settings)
-    silent: list[int] = []
-    for number, url in enumerate(urls, 1):
-        async with connect(url, pool_size=1, application_name="jan doctor") as opened:
-            if (await opened.ping())["primary"] is not None:
-                silent.append(number)
-    if silent:
+    """Whether the read replicas answer, and are not too far behind."""
+    settings = loaded.settings
+    if not settings.database_read_urls:
+        return Finding("replicas", "ok", "none configured")
+    async with connect(
+        dsn.configured(settings) or "",
+        read_from=dsn.resolve_reads(settings),
+        pool_size=1,
+        application_name="jan doctor",
+        max_lag_s=settings.database_read_max_lag_s,
+    ) as opened:
+        for _ in range(LOOKS):
+            await opened.replicas.look()
+        every = opened.replicas.every
+    unfit = [f"{each.name}: {each.trouble}" for each in every if each.trouble is not None]
+    if unfit:
         return Finding(
             "replicas",
             "warning",
-            f"Replica {', '.join(map(str, silent))} of {len(urls)} does not answer.",
-            "Reads go to the primary meanwhile.",
+            f"Not every replica is read: {'; '.join(unfit)}.",
+            "Reads go to the others meanwhile, or to the primary.",
         )
-    return Finding("replicas", "ok", f"{len(urls)} answer" if urls else "none configured")
+    return Finding("replicas", "ok", f"{len(every)} answer and keep up")
 
 
 async def jobs(loaded: Loaded) -> Finding:

@@ -129,7 +129,7 @@ async def page(
         if value is not None:
             values.append(value)
             select += f" AND d.{column} = ${len(values)}"
-    async with scope.of_all() as connection:
+    async with scope.reading_all() as connection:
         rows = await paging.fetch(connection, select, values, wanted, alias="d")
         kept = pages.page([_Row(row) for row in rows], wanted)
         endpoints = await _endpoints(connection, [row.id for row in kept.data])

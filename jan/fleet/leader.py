@@ -20,8 +20,8 @@ import structlog
 
 from jan import clock
 from jan.db import scope
-from jan.db.engine import CONNECT_TIMEOUT_S
-from jan.db.listen import TROUBLE
+from jan.db.pool import CONNECT_TIMEOUT_S
+from jan.db.trouble import TROUBLE
 from jan.inference.registry import Endpoint
 from jan.inference.watch import Finding
 

@@ -89,7 +89,7 @@ async def page(caller: Caller, wanted: Wanted) -> Page[ModelObject]:
         InvalidRequest: the cursor is none of the list's ids.
     """
     caller.require(Scope.PLATFORM_ADMIN)
-    async with scope.of_all() as connection:
+    async with scope.reading_all() as connection:
         rows = await paging.fetch(connection, SELECT, [], wanted, alias="r")
     return pages.page([_shown(row) for row in rows], wanted)
 
@@ -171,7 +171,7 @@ async def aliases(caller: Caller, wanted: Wanted) -> Page[AliasObject]:
         InvalidRequest: the cursor is none of the list's ids.
     """
     caller.require(Scope.PLATFORM_ADMIN)
-    async with scope.of_all() as connection:
+    async with scope.reading_all() as connection:
         rows = await paging.fetch(connection, ALIASES, [], wanted, alias="a", identity="alias")
     return pages.page([_alias(row) for row in rows], wanted)
 

@@ -63,7 +63,7 @@ async def page(caller: Caller, wanted: Wanted) -> Page[NodeObject]:
         InvalidRequest: the cursor is none of the list's ids.
     """
     caller.require(Scope.PLATFORM_ADMIN)
-    async with scope.of_all() as connection:
+    async with scope.reading_all() as connection:
         rows = await paging.fetch(
             connection, SELECT, [], wanted, alias="n", instant="name", identity=None
         )

@@ -120,7 +120,7 @@ async def page(caller: Caller, wanted: Wanted) -> Page[ProviderObject]:
         InvalidRequest: the cursor is none of the list's ids.
     """
     caller.require(Scope.PLATFORM_ADMIN)
-    async with scope.of_all() as connection:
+    async with scope.reading_all() as connection:
         rows = await paging.fetch(connection, SELECT, [], wanted, alias="p")
         kept = pages.kept_of(rows, wanted)
         endpoints = await connection.fetch(ENDPOINTS, [row["id"] for row in kept])

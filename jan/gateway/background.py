@@ -15,7 +15,8 @@ from jan import keyring
 from jan.auth import jobs as auth
 from jan.auth import reset
 from jan.auth.codes import Codes
-from jan.db import dsn, engine
+from jan.db import opening
+from jan.db.engine import Database
 from jan.fleet import configured
 from jan.fleet.credentials import ProviderKeys
 from jan.gateway import fleet
@@ -54,7 +55,7 @@ class Work:
     schedules: Sequence[Schedule]
 
 
-def work(settings: Settings, secrets: Keyring, database: engine.Database) -> Work:
+def work(settings: Settings, secrets: Keyring, database: Database) -> Work:
     """Put together what the domains have to do beside responses. A new job is added here."""
     outbox = Outbox.configured(settings, secrets)
     return Work(
@@ -79,7 +80,7 @@ def work(settings: Settings, secrets: Keyring, database: engine.Database) -> Wor
 
 
 async def do_jobs(
-    settings: Settings, secrets: Keyring, database: engine.Database, making: Background
+    settings: Settings, secrets: Keyring, database: Database, making: Background
 ) -> None:
     """Do all of it, for ever, while `database` is open. When cancelled, end within a bound.
 
@@ -97,11 +98,7 @@ async def run(loaded: Loaded) -> None:
     """Do jobs until a signal says to stop. The second ends at once."""
     settings = loaded.settings
     secrets = keyring.load(settings)
-    database = engine.connect(
-        dsn.resolve(settings, secrets),
-        pool_size=settings.database_pool_size,
-        application_name="jan worker",
-    )
+    database = opening.database(settings, secrets, application_name="jan worker")
     guard = Guard.configured(settings)
     models = fleet.configured(settings, secrets, guard)
     recorder, tool_calls, news = UsageRecorder(), ToolCallRecorder(), News()

@@ -1,7 +1,9 @@
 """Whether something that Jan needs is there, since when, and what was last wrong with it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from jan import clock
 
@@ -15,6 +17,9 @@ class Health:
     """When `ok` last changed."""
     last_error: str | None = None
     """What was last wrong. Kept when things are well again; None where nothing ever was."""
+
+    told: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """What else the last look told, if it went well."""
 
     def good(self) -> bool:
         """Note that it works. True if that is news."""

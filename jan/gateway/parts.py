@@ -18,8 +18,8 @@ from jan.telemetry import Exchange
 from jan.tools.toolbox import Toolbox
 from jan.trust import Network
 
-Check = Callable[[], Awaitable[None]]
-"""Returns if a dependency is well, raises otherwise."""
+Check = Callable[[], Awaitable[Mapping[str, Any] | None]]
+"""Returns if a dependency is well, perhaps with what else can be told of it; raises otherwise."""
 
 
 class Credentials(Protocol):

@@ -64,7 +64,7 @@ def handlers(
 async def _look_at(health: Health, check: Check) -> None:
     try:
         async with asyncio.timeout(CHECK_TIMEOUT_S):
-            await check()
+            health.told = await check() or {}
     except TimeoutError:
         health.bad(f"no answer within {CHECK_TIMEOUT_S:g} s")
     except JanError as error:
@@ -76,7 +76,8 @@ async def _look_at(health: Health, check: Check) -> None:
 
 
 def _describe(health: Health) -> dict[str, Any]:
-    return {"ok": health.ok, "since": _iso(health.since), "last_error": health.last_error}
+    known = {"ok": health.ok, "since": _iso(health.since), "last_error": health.last_error}
+    return {**known, **health.told} if health.ok else known
 
 
 def _iso(moment: datetime) -> str:

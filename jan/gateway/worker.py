@@ -15,7 +15,8 @@ from jan.auth.means import Means
 from jan.auth.passwords import Passwords
 from jan.auth.tokens import AccessTokens
 from jan.chat.relay import Relay
-from jan.db import dsn, engine, migrate
+from jan.db import migrate, opening
+from jan.db.engine import Database
 from jan.errors import Unavailable
 from jan.fleet import configured
 from jan.fleet.credentials import ProviderKeys
@@ -56,11 +57,8 @@ async def run(loaded: Loaded, listener: socket.socket, *, is_alone: bool) -> Non
         heartbeat_s=settings.heartbeat_s,
         max_body_bytes=settings.max_body_bytes,
     )
-    database = engine.connect(
-        dsn.resolve(settings, secrets),
-        read_dsns=dsn.resolve_reads(settings),
-        pool_size=settings.database_pool_size,
-        application_name="jan gateway",
+    database = opening.database(
+        settings, secrets, application_name="jan gateway", reads_replicas=True
     )
     passwords = Passwords()
     means = Means.configured(settings, secrets, passwords=passwords)
@@ -81,7 +79,7 @@ async def run(loaded: Loaded, listener: socket.socket, *, is_alone: bool) -> Non
         news = News()
         leases = Leases(news)
         watchers = Watchers.configured(settings, secrets, database, models)
-        lasting = (credentials, recorder, tool_calls, watchers, leases)
+        lasting = (credentials, recorder, tool_calls, watchers, leases, database.replicas)
         running = [background.create_task(part.run()) for part in lasting]
         running.append(background.create_task(news.run(database.dsn)))
         if is_alone:
@@ -98,7 +96,6 @@ async def run(loaded: Loaded, listener: socket.socket, *, is_alone: bool) -> Non
                 timeout_s=settings.background_timeout_s,
             )
             jobs.append(background.create_task(do_jobs(settings, secrets, database, making)))
-        replicas = [f"replica_{number}" for number, _ in enumerate(database.read_pools, 1)]
         front = create_app(
             Parts(
                 settings=settings,
@@ -110,10 +107,10 @@ async def run(loaded: Loaded, listener: socket.socket, *, is_alone: bool) -> Non
                 standing=watchers.checks.standing,
                 invites=InviteMeans.configured(settings, secrets, passwords=passwords),
                 checks={
-                    "database": partial(_check, database, "primary"),
+                    "database": database.ping,
                     "schema": partial(_check_schema, database),
                 },
-                optional_checks={name: partial(_check, database, name) for name in replicas},
+                optional_checks={each.name: each.check for each in database.replicas.every},
                 record=record,
                 note_use=recorder.note_use,
                 leases=leases,
@@ -136,13 +133,7 @@ async def run(loaded: Loaded, listener: socket.socket, *, is_alone: bool) -> Non
     models.close()
 
 
-async def _check(database: engine.Database, server: str) -> None:
-    error = (await database.ping())[server]
-    if error is not None:
-        raise error
-
-
-async def _check_schema(database: engine.Database) -> None:
+async def _check_schema(database: Database) -> None:
     pending = [step for step, has_run in await migrate.status(database) if not has_run]
     if pending:
         raise Unavailable(f"{len(pending)} migrations have not run")

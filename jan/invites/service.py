@@ -109,7 +109,7 @@ async def page(caller: Caller, wanted: Wanted) -> Page[Invite]:
     """
     caller.require(Scope.ORGANIZATION_READ)
     values = [caller.organization_id, clock.now()]
-    async with scope.of(caller) as connection:
+    async with scope.reading(caller) as connection:
         found = await paging.fetch(connection, rows.SELECT, values, wanted, alias="i")
     return pages.page([rows.invite(row) for row in found], wanted)
 

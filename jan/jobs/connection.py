@@ -15,7 +15,8 @@ import structlog
 from pgqueuer.core.tm import TaskManager
 from pgqueuer.ports.driver import Driver, NotifyCallback
 
-from jan.db.engine import CONNECT_TIMEOUT_S, UNREACHED
+from jan.db.pool import CONNECT_TIMEOUT_S
+from jan.db.trouble import UNREACHED
 
 COMMAND_TIMEOUT_S = 10.0
 """For one statement; each takes milliseconds. A longer one means that the cable is cut."""

@@ -99,7 +99,7 @@ async def page(caller: Caller, wanted: Wanted, which: Filter = ALL) -> Page[Key]
         InvalidRequest: the cursor is none of the list's ids.
     """
     async with AsyncExitStack() as stack:
-        connection = await stack.enter_async_context(scope.of(caller))
+        connection = await stack.enter_async_context(scope.reading(caller))
         held = caller.scopes
         if which.project_id is not None:
             place = await stack.enter_async_context(

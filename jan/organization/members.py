@@ -97,7 +97,7 @@ async def page(
     if emails:
         select += " AND u.email = ANY($2)"
         values.append([addresses.folded(address) for address in emails])
-    async with scope.of(caller) as connection:
+    async with scope.reading(caller) as connection:
         rows = await paging.fetch(connection, select, values, wanted, alias="m", identity="user_id")
     return pages.page([_member(row) for row in rows], wanted)
 

@@ -126,13 +126,13 @@ async def page(caller: Caller, wanted: Wanted) -> Page[Organization]:
     """
     if caller.is_platform:
         person_id = caller.user_id if caller.kind == "user" else None
-        async with scope.of_all() as connection:
+        async with scope.reading_all() as connection:
             rows = await paging.fetch(connection, SELECT_ALL, [person_id], wanted, alias="o")
         return pages.page([access.described(row) for row in rows], wanted)
     select, whose = SELECT_OF_KEY, caller.organization_id
     if caller.kind == "user":
         select, whose = SELECT_OF_PERSON, caller.user_id
-    async with scope.of(caller) as connection:
+    async with scope.reading(caller) as connection:
         rows = await paging.fetch(connection, select, [whose], wanted, alias="o")
     return pages.page([access.described(row) for row in rows], wanted)
 

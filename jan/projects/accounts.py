@@ -76,8 +76,8 @@ async def page(caller: Caller, project_id: str, wanted: Wanted) -> Page[ServiceA
         InvalidRequest: the cursor is none of the list's ids.
     """
     async with (
+        scope.reading(caller) as connection,
         access.within(caller, project_id, Scope.PROJECTS_READ) as place,
-        scope.of(caller) as connection,
     ):
         rows = await paging.fetch(connection, SELECT, [place.id], wanted, alias="s")
     return pages.page([_account(row) for row in rows], wanted)

@@ -90,8 +90,8 @@ async def page(caller: Caller, project_id: str, wanted: Wanted) -> Page[ProjectU
         InvalidRequest: the cursor is none of the list's ids.
     """
     async with (
+        scope.reading(caller) as connection,
         access.within(caller, project_id, Scope.PROJECTS_READ) as place,
-        scope.of(caller) as connection,
     ):
         rows = await paging.fetch(
             connection, SELECT, [place.id], wanted, alias="m", identity="user_id"

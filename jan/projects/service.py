@@ -92,7 +92,7 @@ async def page(caller: Caller, wanted: Wanted, *, has_archived: bool = False) ->
         values.append(caller.user_id if caller.kind == "user" else None)
     if not has_archived:
         select += ACTIVE
-    async with scope.of(caller) as connection:
+    async with scope.reading(caller) as connection:
         rows = await paging.fetch(connection, select, values, wanted, alias="p")
     return pages.page([_project(row) for row in rows], wanted)
 

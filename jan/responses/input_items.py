@@ -34,7 +34,7 @@ async def page(caller: Caller, response_id: str, wanted: Wanted) -> Page[Given]:
         NotFound: there is no such response, or none of the caller's.
         InvalidRequest: the cursor is none of its items.
     """
-    async with scope.of(caller) as connection:
+    async with scope.reading(caller) as connection:
         if not await connection.fetchval(EXISTS, *caller.require_place(), response_id):
             raise store.missing(response_id)
         rows = await paging.fetch(

@@ -194,7 +194,7 @@ async def page(caller: Caller, wanted: Wanted) -> Page[Kept]:
     Raises:
         InvalidRequest: the cursor is none of the list's ids.
     """
-    async with scope.of(caller) as connection:
+    async with scope.reading(caller) as connection:
         rows = await paging.fetch(connection, SELECT, caller.require_place(), wanted, alias="r")
     return pages.page([_kept(row) for row in rows], wanted)
 

@@ -20,8 +20,7 @@ import structlog
 from anyio import to_thread
 
 from jan import clock, sockets, telemetry
-from jan.db import dsn, listen
-from jan.db.engine import connect
+from jan.db import listen, opening
 from jan.errors import JanError, Unavailable
 from jan.fleet import node
 from jan.fleet.running import Engine, Order, Registrar
@@ -109,9 +108,10 @@ class Fleet:
 
     async def _control(self, is_prepared: anyio.Event) -> None:
         await is_prepared.wait()
-        url = dsn.resolve(self.settings, self.keyring)
         async with (
-            connect(url, pool_size=2, application_name="jan serve") as database,
+            opening.database(
+                self.settings, self.keyring, pool_size=2, application_name="jan serve"
+            ) as database,
             anyio.create_task_group() as group,
         ):
             wake = lambda _: self.changed()  # noqa: E731 - for both

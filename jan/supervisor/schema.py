@@ -6,7 +6,7 @@ import structlog
 
 from jan.auth import owners
 from jan.auth.codes import Codes
-from jan.db import dsn
+from jan.db import dsn, opening
 from jan.db import prepare as database
 from jan.db.engine import connect
 from jan.errors import Conflict
@@ -41,7 +41,7 @@ async def prepare(settings: Settings, secrets: Keyring, board: Board, *, url: st
         dsn.resolve_owner(settings, secrets), pool_size=1, application_name="jan serve"
     ) as owner:
         ran = await database.prepare(settings, secrets, owner)
-    async with connect(dsn.resolve(settings, secrets), pool_size=1, application_name="jan serve"):
+    async with opening.database(settings, secrets, pool_size=1, application_name="jan serve"):
         await configured.write(settings, ProviderKeys(secrets.api_key_secret), is_alone=False)
         if appointed := await owners.appoint(settings.organization_admin_emails):
             log.info("owners were appointed", part=PART, count=len(appointed))

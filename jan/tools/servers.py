@@ -168,7 +168,7 @@ async def page(caller: Caller, wanted: Wanted, *, project_id: str | None) -> Pag
         NotFound: there is no such project, or none that the caller may see.
         InvalidRequest: the cursor is none of the list's ids.
     """
-    async with scope.of(caller) as connection:
+    async with scope.reading(caller) as connection:
         if project_id is None and Scope.ORGANIZATION_READ in caller.scopes:
             select, values = OF_ORGANIZATION, [caller.organization_id]
         elif (named := project_id or caller.project_id) is None:

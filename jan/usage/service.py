@@ -38,7 +38,7 @@ async def totals(caller: Caller, since: datetime) -> list[Total]:
         Forbidden: the caller may not see what others used.
     """
     caller.require(Scope.USAGE_READ)
-    async with scope.reading(caller) as connection:
+    async with scope.reading(caller, may_lag=True) as connection:
         rows = await connection.fetch(TOTALS, since, caller.organization_id)
     return [Total(**row) for row in rows]
 
@@ -50,6 +50,6 @@ async def tool_totals(caller: Caller, since: datetime) -> list[ToolTotal]:
         Forbidden: the caller may not see what others used.
     """
     caller.require(Scope.USAGE_READ)
-    async with scope.reading(caller) as connection:
+    async with scope.reading(caller, may_lag=True) as connection:
         rows = await connection.fetch(TOOL_TOTALS, since, caller.organization_id)
     return [ToolTotal(**row) for row in rows]

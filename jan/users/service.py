@@ -88,7 +88,7 @@ async def page(caller: Caller, wanted: Wanted, addresses: Sequence[str] = ()) ->
     if addresses:
         select += " AND u.email = ANY($1)"
         values.append([emails.folded(address) for address in addresses])
-    async with scope.of_all() as connection:
+    async with scope.reading_all() as connection:
         rows = await paging.fetch(connection, select, values, wanted, alias="u")
     return pages.page([_user(row) for row in rows], wanted)
 

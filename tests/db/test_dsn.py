@@ -59,3 +59,48 @@ def test_the_own_servers_socket_path_fits_however_long_the_home_is() -> None:
         url = dsn.own(Path("/" + "x" * length), "jan", "jan", "p/w")
         folder = parse_qs(urlsplit(url).query)["host"][0]
         assert len(f"{folder}/{dsn.SOCKET_NAME}") <= dsn.MAX_SOCKET_PATH_BYTES
+
+
+def _read_from(home: Path, *given: str) -> list[dsn.ReadAddress]:
+    read = tuple(SecretStr(url) for url in given)
+    settings = Settings(
+        home=home, database_url=SecretStr("postgresql://a/b"), database_read_urls=read
+    )
+    return dsn.resolve_reads(settings)
+
+
+def test_a_replicas_weight_is_taken_out_of_its_address(tmp_path: Path) -> None:
+    read = _read_from(
+        tmp_path,
+        "postgresql://me@one/jan?sslmode=require&weight=3",
+        "postgresql://me:p%26weight=9@two/jan",
+        "host=three weight=2",
+    )
+
+    assert read == [
+        ("postgresql://me@one/jan?sslmode=require", 3),
+        ("postgresql://me:p%26weight=9@two/jan", 1),
+        ("postgresql:?host=three", 2),
+    ]
+
+
+@pytest.mark.parametrize("weight", ["0", "-1", "1.5", "many", "1001"])
+def test_a_weight_that_is_none_is_refused(tmp_path: Path, weight: str) -> None:
+    with pytest.raises(Misconfigured, match="weight"):
+        _read_from(tmp_path, f"postgresql://me@one/jan?weight={weight}")
+
+
+def test_what_migrates_goes_past_the_pooler(tmp_path: Path) -> None:
+    settings = Settings(
+        home=tmp_path,
+        database_url=SecretStr("postgresql://a/pooled"),
+        database_direct_url=SecretStr("postgresql://a/direct"),
+    )
+    secrets = keyring.load(settings)
+
+    assert dsn.resolve(settings, secrets) == "postgresql://a/pooled"
+    assert dsn.resolve_owner(settings, secrets) == "postgresql://a/direct"
+    named = settings.model_copy(
+        update={"database_migration_url": SecretStr("postgresql://owner@a/direct")}
+    )
+    assert dsn.resolve_owner(named, secrets) == "postgresql://owner@a/direct"

@@ -148,7 +148,7 @@ async def test_root_runs_it_as_somebody_else_who_must_get_there(home: Path) -> N
 def test_an_ordinary_user_runs_it_as_itself(home: Path, tmp_path: Path) -> None:
     """In a process of its own: there is no way back from another user."""
     program = f"""
-import asyncio, asyncpg, encodings.idna, os, ssl
+import asyncio, asyncpg, encodings.idna, os, queue, ssl
 from pathlib import Path
 from jan.db import embedded
 os.setgroups([]); os.setgid(65534); os.setuid(65534)

@@ -5,6 +5,7 @@ import asyncpg
 import pytest
 
 from jan.db import engine
+from jan.db.dsn import ReadAddress
 from jan.db.engine import Database, connect
 from jan.errors import DatabaseUnavailable
 
@@ -63,35 +64,35 @@ async def test_a_cancelled_block_gives_the_connection_back(database: Database) -
     assert await _is_whole(database)
 
 
-async def test_a_full_pool_is_an_unavailable_database(
-    database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(engine, "ACQUIRE_TIMEOUT_S", 0.05)
-    held = [await database.pool.acquire() for _ in range(database.pool.get_max_size())]
+async def test_a_full_pool_is_an_unavailable_database(database_url: str) -> None:
+    async with connect(database_url, pool_size=3, wait_s=0.05, application_name="test") as database:
+        held = [await database.pool.acquire() for _ in range(3)]
 
-    with pytest.raises(DatabaseUnavailable):
-        async with database.connection():
-            pass
+        with pytest.raises(DatabaseUnavailable, match="All 3 connections") as refusal:
+            async with database.connection():
+                pass
 
-    for connection in held:
-        await database.pool.release(connection)
-    assert await _is_whole(database)
+        assert refusal.value.retry_after_s
+        for connection in held:
+            await database.pool.release(connection)
+        assert await _is_whole(database)
 
 
 async def test_a_server_that_is_not_there_is_an_unavailable_database() -> None:
     async with connect(
         "postgresql://jan:x@127.0.0.1:1/jan",
-        read_dsns=["postgresql://jan:x@127.0.0.1:1/replica"],
+        read_from=[ReadAddress("postgresql://jan:x@127.0.0.1:1/replica")],
         pool_size=2,
         application_name="t",
     ) as database:
         with pytest.raises(DatabaseUnavailable):
             async with database.connection():
                 pass
-        answers = await database.ping()
-
-    assert set(answers) == {"primary", "replica_1"}
-    assert all(isinstance(answer, DatabaseUnavailable) for answer in answers.values())
+        with pytest.raises(DatabaseUnavailable):
+            await database.ping()
+        await database.replicas.look()
+        with pytest.raises(DatabaseUnavailable, match="does not answer"):
+            await database.replicas.every[0].check()
 
 
 async def test_a_sessions_death_is_healed_by_the_next(database: Database, owner_url: str) -> None:
