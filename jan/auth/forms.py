@@ -142,7 +142,10 @@ def shown(form: Form, code: str) -> Response[str]:
 
 def notice(title: str, error: JanError, *more: Cookie) -> Response[str]:
     """Tell a person in words what a program would be told in JSON."""
-    return told(title, error.message, *more, status=error.status)
+    page = told(title, error.message, *more, status=error.status)
+    if error.retry_after_s is not None:
+        page.headers["retry-after"] = str(error.retry_after_s)
+    return page
 
 
 def told(title: str, words: str, *more: Cookie, status: int = 200) -> Response[str]:
