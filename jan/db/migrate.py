@@ -1,8 +1,8 @@
 """The schema's history: what has run, what is to run, and refusing databases that are not ours.
 
 All pending steps run in one transaction under an advisory lock, so that replicas may start at once
-and a failed step leaves nothing behind. Going back is not offered: the version before must run on
-the new schema (expand, migrate, contract).
+and a failed step leaves nothing behind. Going back is not offered: older versions run on the new
+schema, as far as it says so itself (see `jan.db.migration` and `jan.db.oldest`).
 """
 
 import contextlib
@@ -16,7 +16,7 @@ from typing import Any
 
 from piccolo.table import Table
 
-from jan.db import grants
+from jan.db import grants, oldest
 from jan.db.engine import Database, connect
 from jan.errors import DatabaseUnavailable, Misconfigured
 
@@ -93,7 +93,8 @@ async def up(database: Database, *, role: str | None = None) -> list[str]:
     `database` is its owner's; `role`, where it is another, is given its rights.
 
     Raises:
-        Misconfigured: the database is newer than this program, or is not Jan's. It was not altered.
+        Misconfigured: the database is too new for this program, or is not Jan's. It was not
+            altered.
         DatabaseUnavailable: it does not answer, or another process migrates it for too long.
     """
     # A connection of its own: a step may take longer than any statement of a request.
@@ -107,7 +108,8 @@ async def up(database: Database, *, role: str | None = None) -> list[str]:
             )
         except TimeoutError:
             raise DatabaseUnavailable("Another process has been migrating for too long.") from None
-        pending = await _pending(connection)
+        ran = await _checked(connection)
+        pending = [step for step in known() if step not in ran]
         if pending:
             # It brings the formatter Black, and gateways only look at what has run.
             from piccolo.apps.migrations.commands import forwards  # noqa: PLC0415 - the above
@@ -116,7 +118,8 @@ async def up(database: Database, *, role: str | None = None) -> list[str]:
             await connection.execute("SET LOCAL jan.scope = 'system'")
             with contextlib.redirect_stdout(io.StringIO()):  # Piccolo talks to people there
                 await forwards.run_forwards(APP_NAME)
-        if role is not None:
+        # A newer program has given its own rights, and knows of tables that we don't.
+        if role is not None and ran <= set(known()):
             await grants.grant(connection, role)
     return pending
 
@@ -128,8 +131,8 @@ async def status(database: Database) -> list[tuple[str, bool]]:
         Misconfigured: as `up`.
     """
     async with database.connection() as connection:
-        pending = await _pending(connection)
-    return [(step, step not in pending) for step in known()]
+        ran = await _checked(connection)
+    return [(step, step in ran) for step in known()]
 
 
 async def drift(database: Database, tables: Sequence[type[Table]]) -> list[str]:
@@ -197,17 +200,17 @@ def new(title: str, *, folder: Path = MIGRATIONS) -> Path:
     return path
 
 
-async def _pending(connection: Any) -> list[str]:
-    """What has not run, or a refusal of a database that this program must not touch."""
-    ran = await _ran(connection)
-    ours = known()
-    unknown = sorted(set(ran) - set(ours))
-    if unknown:
-        raise Misconfigured(
-            f"The database is newer than this Jan: it has had step {unknown[-1]}.",
-            hint="Start the version of Jan that was used last, or a later one.",
-        )
-    return [step for step in ours if step not in ran]
+async def _checked(connection: Any) -> set[str]:
+    """What has run, or a refusal of a database that this program must not touch."""
+    ran = set(await _ran(connection))
+    if ran - set(known()):
+        release = await oldest.read(connection)
+        if release is not None and oldest.is_ours_older(release):
+            raise Misconfigured(
+                f"The database is newer than this Jan: it wants {release} or later.",
+                hint="Start the version of Jan that was used last, or a later one.",
+            )
+    return ran
 
 
 async def _ran(connection: Any) -> list[str]:

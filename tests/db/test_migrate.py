@@ -1,5 +1,6 @@
 """Migrations: all or nothing, by one process at a time, and never on somebody else's database."""
 
+from importlib.metadata import version
 from pathlib import Path
 
 import anyio
@@ -7,8 +8,9 @@ import asyncpg
 import pytest
 from piccolo.apps.migrations.commands.base import BaseMigrationManager
 
-from jan.db import dsn, migrate
+from jan.db import dsn, migrate, oldest
 from jan.db.engine import Database, connect
+from jan.db.migration import Migration
 from jan.doctor.tables import TABLES
 from jan.errors import Misconfigured
 from tests.conftest import PASSWORD
@@ -94,13 +96,53 @@ async def test_a_database_of_another_program_is_refused_and_left_alone(
     assert await _dump(empty_database_url) == before
 
 
-async def test_a_newer_database_is_refused_and_left_alone(owner_url: str) -> None:
+async def _make_newer(owner_url: str, release: str | None) -> None:
+    """Do what a later version did, which lets `release` and later ones run on it."""
     connection = await asyncpg.connect(owner_url)
     await connection.execute(
         "INSERT INTO migration (name, app_name, ran_on)"
-        " VALUES ('2999-01-01T00:00:00:000000', 'jan', now())"
+        " VALUES ('2999-01-01T00:00:00:000000', 'jan', now());"
+        "CREATE TABLE of_a_later_version (id int);"
+        "GRANT SELECT ON of_a_later_version TO jan_app"
     )
+    if release is not None:
+        await connection.execute(oldest.note(release))
     await connection.close()
+
+
+@pytest.mark.parametrize("release", [None, "0.0.9", version("jan")])
+async def test_a_database_that_only_got_more_is_gone_on_with_and_left_alone(
+    owner_url: str, release: str | None
+) -> None:
+    await _make_newer(owner_url, release)
+    before = await _dump(owner_url)
+
+    async with connect(owner_url, pool_size=2, application_name="t") as database:
+        assert await migrate.up(database, role=dsn.ROLE) == []
+        assert all(has_run for _, has_run in await migrate.status(database))
+        may_write = "SELECT has_table_privilege('jan_app', 'of_a_later_version', 'INSERT')"
+        assert not await database.pool.fetchval(may_write)
+
+    assert await _dump(owner_url) == before
+
+
+async def test_a_step_notes_which_release_is_the_oldest_that_bears_it(database: Database) -> None:
+    manager = await Migration("x", ("SELECT 1",), "", unused_since="0.3.0")()
+    async with database.transaction() as connection:
+        assert await oldest.read(connection) is None
+        for run in manager.raw:
+            await run()  # pyright: ignore[reportGeneralTypeIssues] - it is ours
+        assert await oldest.read(connection) == "0.3.0"
+
+    assert [oldest.is_ours_older(release) for release in ("0.0.1", "0.1.0", "0.10.0")] == [
+        False,
+        False,
+        True,
+    ]
+
+
+async def test_a_database_that_is_too_new_is_refused_and_left_alone(owner_url: str) -> None:
+    await _make_newer(owner_url, "99.0.0")
     before = await _dump(owner_url)
 
     async with connect(owner_url, pool_size=2, application_name="t") as database:

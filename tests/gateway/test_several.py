@@ -238,8 +238,7 @@ async def test_a_response_outlives_the_process_that_makes_it_and_is_made_once(
             for each in psutil.Process(worker.process.pid).net_connections()
         )
     ]
-    several.workers[maker].process.kill()
-    await several.workers[maker].process.communicate()
+    await several.workers[maker].kill()
 
     other, path = (maker + 1) % 3, f"/v1/responses/{begun.json()['id']}"
     with anyio.fail_after(TAKEOVER_S):

@@ -38,6 +38,8 @@ class Worker:
     process: Process
     url: str
     home: Path
+    log: asyncio.Task[bytes]
+    """All that it writes, read at once: a full pipe would stop it."""
 
     def client(self, key: str = "none") -> httpx.AsyncClient:
         """Make a client that sends `key`."""
@@ -56,9 +58,14 @@ class Worker:
         for number in signals:
             self.process.send_signal(number)
         with anyio.fail_after(DEADLINE_S):
-            _, log = await self.process.communicate()
-        assert self.process.returncode is not None
-        return self.process.returncode, log.decode()
+            return await self.process.wait(), (await self.log).decode()
+
+    async def kill(self) -> None:
+        """End it without a word."""
+        if self.process.returncode is None:
+            self.process.kill()
+        await self.process.wait()
+        await self.log
 
 
 @asynccontextmanager
@@ -81,16 +88,16 @@ async def running(
         pass_fds=[listener.fileno()],
         stderr=PIPE,
     )
-    worker = Worker(process, f"http://127.0.0.1:{listener.getsockname()[1]}", home)
+    assert process.stderr is not None
+    log = asyncio.create_task(process.stderr.read())
+    worker = Worker(process, f"http://127.0.0.1:{listener.getsockname()[1]}", home, log)
     listener.close()
     try:
         async with worker.client() as client:
             assert (await client.get("/healthcheck")).text == '"ok"'
         yield worker
     finally:
-        if process.returncode is None:
-            process.kill()
-            await process.communicate()
+        await worker.kill()
 
 
 @pytest.fixture
