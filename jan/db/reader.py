@@ -70,6 +70,8 @@ class Reader:
     async def _run(self, method: str, query: str, values: tuple[object, ...]) -> Any:
         try:
             return await getattr(self._connection, method)(query, *values)
+        except asyncpg.DataError:  # what was sent can't be asked for anywhere
+            raise
         except TROUBLE as error:
             # The primary has the last word, whatever it is: a replica may be behind a migration.
             if self._replica is None:

@@ -13,7 +13,7 @@ from asyncpg.pool import PoolConnectionProxy
 from jan import clock
 from jan.db import pool as pools
 from jan.db.trouble import TROUBLE, explained
-from jan.errors import DatabaseUnavailable
+from jan.errors import DatabaseUnavailable, JanError
 
 LOOK_TIMEOUT_S = 2.0
 """What takes longer to say so little is not to be read from."""
@@ -85,7 +85,7 @@ class Replica:
         try:
             with explained(TROUBLE), anyio.fail_after(LOOK_TIMEOUT_S):
                 row = await self.watch.fetchrow(REPLAYED)
-        except DatabaseUnavailable as error:
+        except JanError as error:  # its address may be wrong, too
             self.turn(error.message.rstrip("."))
             return None
         if row is None or not row["is_replica"] or row["lsn"] is None:

@@ -28,13 +28,13 @@ import asyncpg
 from jan import clock
 from jan.db.replica import LOOK_TIMEOUT_S, Replica
 from jan.db.trouble import TROUBLE, explained
-from jan.errors import DatabaseUnavailable
+from jan.errors import JanError
 
 LOOK_EVERY_S = 1.0
 LOOK_JITTER = 0.2
 """How much sooner or later each look is, so that processes do not look in step."""
-MAX_SAMPLES = 600
-"""Ten minutes of them, and as many as `database_read_max_lag_s` may be."""
+MAX_SAMPLES = 800
+"""Ten minutes of them at least, and so many may `database_read_max_lag_s` be."""
 
 # Nobody is told that something is done before it is flushed, unless the server is set so.
 LSN = """
@@ -75,7 +75,7 @@ class Replicas:
 
     async def look(self) -> None:
         """See how each of them is."""
-        with suppress(DatabaseUnavailable):
+        with suppress(JanError):
             asked_s, lsn = clock.monotonic_s(), await self._ask()
             if self._samples and lsn < self._samples[-1][1]:  # another server, or an older backup
                 self._samples.clear()
@@ -131,6 +131,8 @@ class _Shared:
         """Get an answer to a question that was asked after this call."""
         if self._next is None:
             self._next = asyncio.create_task(self._in_turn())
+            # Those who asked may have left by then: nobody has to be told that it failed.
+            self._next.add_done_callback(lambda task: task.cancelled() or task.exception())
         return await asyncio.shield(self._next)
 
     async def _in_turn(self) -> int:

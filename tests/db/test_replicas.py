@@ -16,7 +16,7 @@ from jan.db import replica as one
 from jan.db import replicas, scope
 from jan.db.dsn import ReadAddress
 from jan.db.engine import Database, connect
-from jan.errors import DatabaseUnavailable
+from jan.errors import DatabaseUnavailable, InvalidRequest
 from jan.keys import service as keys
 from jan.keys.schemas import KeyCreate
 from jan.organization import access
@@ -268,6 +268,30 @@ async def test_what_a_replica_can_not_answer_yet_the_primary_answers(
     async with scope.reading(operator, may_lag=True) as reader:
         assert await reader.fetchval(WHERE)
         assert await reader.fetchval("SELECT n FROM t") == 7
+
+
+async def test_what_can_not_be_asked_for_is_not_asked_of_the_primary_too(
+    database: Database, operator: Caller
+) -> None:
+    with capture_logs() as lines, pytest.raises(InvalidRequest):
+        async with scope.reading(operator) as reader:
+            await reader.fetchval("SELECT $1::text", "\0")
+
+    assert lines == []
+    assert await where(operator)
+
+
+async def test_a_replica_whose_address_is_wrong_harms_nobody(cluster: Cluster, name: str) -> None:
+    async with connect(
+        cluster.primary.url(name),
+        read_from=[ReadAddress(f"{cluster.replicas[0].url(name)}&sslmode=bogus")],
+        pool_size=1,
+        application_name="test",
+    ) as database:
+        await database.replicas.look()
+        assert await where(await access.operator()) == ""
+        with pytest.raises(DatabaseUnavailable, match="address"):
+            await database.replicas.every[0].check()
 
 
 async def test_reports_go_on_while_the_primary_is_away_and_all_does_when_it_is_back(
