@@ -76,19 +76,18 @@ async def pair(cluster: Cluster, home: Path, upstream: FakeUpstream) -> AsyncIte
         chat = await keys.create(operator, KeyCreate(name="chat"), hmac_secret=SECRET)
     read_urls = ",".join(replica.url(name) for replica in cluster.replicas)
     async with AsyncExitStack() as stack:
-        workers = [
-            await stack.enter_async_context(
-                running(
-                    home,
-                    url,
-                    upstream.url,
-                    JAN_DATABASE_READ_URLS=read_urls,
-                    JAN_DATABASE_READ_MAX_LAG_S="2",
-                    JAN_DATABASE_WAIT_S="1",
-                )
+        starting = [
+            running(
+                home,
+                url,
+                upstream.url,
+                JAN_DATABASE_READ_URLS=read_urls,
+                JAN_DATABASE_READ_MAX_LAG_S="2",
+                JAN_DATABASE_WAIT_S="1",
             )
             for _ in range(2)
         ]
+        workers = await asyncio.gather(*map(stack.enter_async_context, starting))
         for worker in workers:
             await worker.until_ready()
         pair = Pair(cluster, workers, ops.secret, chat.secret)

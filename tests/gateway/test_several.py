@@ -44,6 +44,8 @@ class Several:
     """They run, before one model server."""
 
     workers: list[Worker]
+    clients: list[httpx.AsyncClient]
+    """Of each of them: to make one takes as long as many requests."""
     ops: str
     """An administrator's key."""
     ann: Person
@@ -51,11 +53,12 @@ class Several:
     """Ann's, with which she chats."""
 
     async def ask(
-        self, number: int, key: str, method: str, path: str, json: Any = None, **more: Any
+        self, number: int, key: str, method: str, path: str, json: Any = None, **more: str
     ) -> httpx.Response:
-        """Ask one of them, on a connection of its own."""
-        async with self.workers[number].client(key) as client:
-            return await client.request(method, path, json=json, **more)
+        """Ask one of them. `more` are headers, with underscores for dashes."""
+        named = {name.replace("_", "-"): value for name, value in more.items()}
+        headers = {"authorization": f"Bearer {key}", **named}
+        return await self.clients[number].request(method, path, json=json, headers=headers)
 
     async def chats(self, number: int, model: str = MODEL) -> int:
         """Have Ann chat. Returns the status."""
@@ -98,10 +101,11 @@ async def several(
     own = await keys.create(place, KeyCreate(name="own"), hmac_secret=SECRET)
     async with AsyncExitStack() as stack:
         starting = [running(home, database.dsn, upstream.url) for _ in range(3)]
-        workers = [await stack.enter_async_context(each) for each in starting]
+        workers = await asyncio.gather(*map(stack.enter_async_context, starting))
         for worker in workers:
             await worker.until_ready()
-        yield Several(workers, ops.secret, ann, own.secret)
+        clients = [await stack.enter_async_context(worker.client()) for worker in workers]
+        yield Several(workers, clients, ops.secret, ann, own.secret)
 
 
 async def test_what_one_is_told_all_know_within_a_second(several: Several) -> None:
@@ -156,8 +160,7 @@ async def test_what_one_learns_of_a_model_server_all_know_within_a_second(
         assert await several.until_all(is_asked) < AT_ONCE_S
 
         async def sees(number: int, state: str) -> bool:
-            async with several.workers[number].client() as client:
-                ready = (await client.get("/readyz")).json()
+            ready = (await several.clients[number].get("/readyz")).json()
             endpoints = ready["dependencies"]["inference"]["endpoints"]
             return [each["state"] for each in endpoints if each["provider"] == "other"] == [state]
 
@@ -192,12 +195,13 @@ async def test_what_is_due_is_done_once(several: Several, database: Database) ->
 
 async def test_an_mcp_client_may_reach_another_one_with_each_request(several: Several) -> None:
     begun = await several.ask(
-        0, several.key, "POST", "/v1/mcp", message("initialize", INITIALIZE), headers=ACCEPT
+        0, several.key, "POST", "/v1/mcp", message("initialize", INITIALIZE), **ACCEPT
     )
-    headers = ACCEPT | {"mcp-protocol-version": said(begun)["result"]["protocolVersion"]}
+    version = said(begun)["result"]["protocolVersion"]
+    headers = ACCEPT | {"mcp_protocol_version": version}
     noted = {"jsonrpc": "2.0", "method": "notifications/initialized"}
     answers = [
-        await several.ask(number, several.key, "POST", "/v1/mcp", body, headers=headers)
+        await several.ask(number, several.key, "POST", "/v1/mcp", body, **headers)
         for number, body in [
             (1, noted),
             (2, message("tools/list", None, 2)),
