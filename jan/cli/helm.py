@@ -47,7 +47,7 @@ def values(
     found = carry.carry(
         settings,
         _keyring(settings),
-        hardware.detect(),
+        hardware.chosen(settings.engine),
         deployments=deployments,
         providers=providers,
     )

@@ -188,7 +188,7 @@ def _registered(provider: Mapping[str, Any], found: Carried) -> dict[str, Any]:
 def _model(
     deployment: Deployment, engines: int, settings: Settings, hardware: Hardware, found: Carried
 ) -> dict[str, Any]:
-    variant = hardware.of_variant(settings.engine).variant
+    variant = hardware.variant
     kept = store.find(settings.home, deployment.name)
     weights_bytes = kept.size_bytes if kept else 0
     revision = kept.revision if kept and kept.source == deployment.name else None
