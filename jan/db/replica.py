@@ -110,7 +110,7 @@ class Replica:
 
         Raises:
             PassedOver: it has not come so far.
-        Full: all connections to it are in use.
+            Full: all connections to it are in use.
             DatabaseUnavailable: it does not answer.
         """
         if pools.is_full(self.pool):

@@ -144,6 +144,9 @@ def _secrets(settings: Settings, keyring: Keyring | None, found: Carried) -> dic
         if settings.database_migration_url is not None:
             owner = settings.database_migration_url.get_secret_value()
             named["migrationUrlKey"] = found.name(DATABASE, "migration-url", owner)["key"]
+        if settings.database_direct_url is not None:
+            direct = settings.database_direct_url.get_secret_value()
+            named["directUrlKey"] = found.name(DATABASE, "direct-url", direct)["key"]
         if settings.database_read_urls:
             reads = values.as_text(settings.database_read_urls)
             named["readUrlsKey"] = found.name(DATABASE, "read-urls", reads)["key"]

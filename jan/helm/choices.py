@@ -12,7 +12,7 @@ from jan.settings import Settings
 OF_THE_CHART = frozenset(
     {
         *("home", "host", "port", "workers", "server", "admin_key"),
-        *("database_url", "database_migration_url", "database_read_urls"),
+        *("database_url", "database_migration_url", "database_direct_url", "database_read_urls"),
         *("jwt_secret", "api_key_secret", "providers"),
         *("model", "models", "engine", "engine_args", "model_store_max_bytes"),
         *("runner_host", "runner_port", "runner_socket"),

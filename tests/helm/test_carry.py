@@ -90,6 +90,9 @@ SAID: dict[str, Any] = {
     "oauth2_google_redirect_url": "https://jan.example.com/v1/auth/google/callback",
     "oauth2_google_allowed_domains": ("example.com",),
     "oidc_providers": OIDC,
+    "database_read_max_lag_s": 2.5,
+    "database_read_pool_size": 7,
+    "database_wait_s": 1.5,
 }
 """Every setting that values may choose, each different from its default."""
 SERVERS = (
@@ -104,7 +107,8 @@ SERVERS = (
     },
 )
 DATABASE = {
-    "database_url": "postgresql://app:p%40ss@db.example/jan",
+    "database_url": "postgresql://app:p%40ss@pooler.example/jan",
+    "database_direct_url": "postgresql://app:p%40ss@db.example/jan",
     "database_migration_url": "postgresql://owner:pw@db.example/jan",
     "database_read_urls": ("postgresql://app:pw@r1.example/jan", "postgresql://a:b@r2.example/jan"),
 }
@@ -146,6 +150,7 @@ def test_the_settings_that_a_gateway_loads_are_those_that_were_rendered(
     differing = {name for name in SAID if getattr(here, name) != getattr(there, name)}
     assert differing == set()
     assert here.database_url == there.database_url
+    assert here.database_direct_url == there.database_direct_url
     assert here.database_read_urls == there.database_read_urls
     assert (there.host, there.port) == ("0.0.0.0", 8080)
     assert [each.read_key() for each in there.providers] == ["sk-acme", None]

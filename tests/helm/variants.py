@@ -25,6 +25,7 @@ DATABASE = {
         "name": "jan-database",
         "urlKey": "uri",
         "migrationUrlKey": "owner-uri",
+        "directUrlKey": "direct-uri",
         "readUrlsKey": "read-uris",
     },
     "tls": {"mode": "verify-full", "caSecret": {"name": "jan-database-ca", "key": "ca.crt"}},

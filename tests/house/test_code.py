@@ -16,7 +16,6 @@ KNOWS_THE_ENVIRONMENT = {
     "settings.py",
     "sources.py",  # the one place; what it hands on to others holds nothing of ours
     "cli/main.py",  # shell completion speaks through a variable
-    "assets.py",  # the head of the executable says by one which file it is
     "owner.py",  # leaves root's folders; reads where JAN_HOME is before the settings can be read
     "interpreter.py",  # stands for Python, which has variables of its own; reads none of Jan's
     "db/engine.py",  # Piccolo is told by one where its configuration is; none is read

@@ -12,6 +12,13 @@
       name: {{ include "jan.ownDatabase" . }}
       key: url
       {{- end }}
+{{- if and $database.existingSecret.name $database.existingSecret.directUrlKey }}
+- name: JAN_DATABASE_DIRECT_URL
+  valueFrom:
+    secretKeyRef:
+      name: {{ $database.existingSecret.name }}
+      key: {{ $database.existingSecret.directUrlKey }}
+{{- end }}
 {{- include "jan.databaseTls" . }}
 {{- end -}}
 
