@@ -4,7 +4,6 @@ import asyncio
 import os
 import pwd
 import shutil
-import socket
 import tempfile
 from asyncio.subprocess import DEVNULL
 from collections.abc import AsyncGenerator
@@ -16,16 +15,13 @@ import asyncpg
 import pytest
 
 from jan.db import dsn, embedded
+from tests import debian
 from tests.conftest import PASSWORD
+from tests.ports import free_port
 
 DEADLINE_S = 10
 SERVERS = 2
 """Connections to PostgreSQL, of each role and database. Far fewer than there are clients."""
-
-PROGRAM = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin")
-needs_pgbouncer = pytest.mark.skipif(
-    PROGRAM is None, reason="needs PgBouncer (Debian's package `pgbouncer`)"
-)
 
 CONFIGURATION = """
 [databases]
@@ -45,9 +41,10 @@ max_client_conn = 500
 @asynccontextmanager
 async def pooler(home: Path) -> AsyncGenerator[str]:
     """Run one before the server of this home. The value is its `host:port`."""
-    assert PROGRAM is not None
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    program = debian.program("pgbouncer")
+    if program is None:
+        pytest.skip("needs PgBouncer (Debian's package `pgbouncer`)")
+    port = free_port()
     folder = Path(tempfile.mkdtemp(prefix="jan-pooler-"))
     users = folder / "users.txt"
     users.write_text(f'"{dsn.ROLE}" "{PASSWORD}"\n', encoding="utf-8")
@@ -62,7 +59,11 @@ async def pooler(home: Path) -> AsyncGenerator[str]:
         for path in (folder, users, configuration):
             os.chown(path, pwd.getpwnam(user).pw_uid, -1)
     process = await asyncio.create_subprocess_exec(
-        PROGRAM, configuration, user=user, stdout=DEVNULL, stderr=DEVNULL
+        *(program.path, configuration),
+        user=user,
+        env={**os.environ, **program.environ},
+        stdout=DEVNULL,
+        stderr=DEVNULL,
     )
     try:
         with anyio.fail_after(DEADLINE_S):

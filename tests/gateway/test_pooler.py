@@ -25,10 +25,8 @@ from tests import poolers
 from tests.conftest import fetch
 from tests.fakes import FakeUpstream
 from tests.gateway.test_worker import CHAT, DEADLINE_S, PATH, SECRET, Worker, running
-from tests.poolers import SERVERS, needs_pgbouncer, pooler
+from tests.poolers import SERVERS, pooler
 from tests.tenants import new_person
-
-pytestmark = needs_pgbouncer
 
 AT_ONCE = 20
 
