@@ -9,7 +9,7 @@ last, if that is `/var/lib/jan`, in `/etc/jan`.
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -24,7 +24,7 @@ from pydantic import (
     field_validator,
 )
 
-from jan import issuers, sources, trust, values
+from jan import issuers, redis_address, sources, trust, values
 from jan.errors import Misconfigured
 from jan.inference_settings import InferenceSettings
 
@@ -111,6 +111,13 @@ class Settings(InferenceSettings):
     """Most connections that one process opens to each replica for requests."""
     database_wait_s: float = Field(default=5.0, gt=0, le=60)
     """How long a request waits for one of them to become free, before it gets 503."""
+
+    redis_url: values.RedisUrl | None = None
+    """Valkey or Redis for what all gateways count and keep together: `redis://host:6379/0`, with
+    TLS `rediss://`, a cluster `redis+cluster://host` or with several hosts, a socket
+    `unix:///path`. Not set, or while it is away: PostgreSQL."""
+    redis_password: SecretStr | None = None
+    """Password for it, in place of one in `redis_url`."""
 
     server: Annotated[str | None, AfterValidator(values.http_url)] = None
     """Another Jan that `jan key` and the like are to administer, over HTTP. Not set: this one."""
@@ -266,6 +273,15 @@ class Settings(InferenceSettings):
     def manages_database(self) -> bool:
         """Whether Jan runs its own PostgreSQL."""
         return self.database_url is None
+
+    @property
+    def redis(self) -> redis_address.RedisAddress | None:
+        """The Valkey or Redis, with its password wherever that is said."""
+        if self.redis_url is None:
+            return None
+        found = redis_address.read(self.redis_url.get_secret_value())
+        password = self.redis_password and self.redis_password.get_secret_value()
+        return replace(found, password=password or found.password)
 
     @property
     def sign_in_providers(self) -> dict[str, issuers.OidcProvider]:

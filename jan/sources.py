@@ -37,6 +37,8 @@ ALIASES = {
     "SMTP_PASSWORD": "smtp_password",
     "SMTP_SENDER_EMAIL": "smtp_sender_email",
     "SERPER_API_KEY": "serper_api_key",
+    "REDIS_URL": "redis_url",
+    "REDIS_PASSWORD": "redis_password",
 }
 """Jan Server's names for the same settings. `JAN_*` wins where both are set."""
 

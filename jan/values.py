@@ -17,7 +17,7 @@ from pydantic import (
     ValidationInfo,
 )
 
-from jan import destinations, issuers, trust
+from jan import destinations, issuers, redis_address, trust
 
 MIN_SECRET_BYTES = 32
 """HMAC-SHA256 wants a key as long as its output (RFC 2104, section 3; RFC 7518, section 3.2)."""
@@ -53,6 +53,11 @@ def _postgres_address(value: SecretStr) -> SecretStr:
         raise ValueError(
             "must be a PostgreSQL address such as postgresql://user:password@host:5432/name"
         )
+    return value
+
+
+def _redis_url(value: SecretStr) -> SecretStr:
+    redis_address.read(value.get_secret_value())
     return value
 
 
@@ -154,6 +159,7 @@ AllowedDestination = Annotated[destinations.Destination, BeforeValidator(destina
 Port = Annotated[int, Field(ge=1, le=65535)]
 LongSecret = Annotated[SecretStr, AfterValidator(_long_enough)]
 Address = Annotated[SecretStr, AfterValidator(_postgres_address)]
+RedisUrl = Annotated[SecretStr, AfterValidator(_redis_url)]
 
 
 def shown(value: object) -> str:

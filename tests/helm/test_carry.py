@@ -50,6 +50,8 @@ SAID: dict[str, Any] = {
     "log_format": "console",
     "log_level": "debug",
     "database_pool_size": 25,
+    "redis_url": "rediss://jan@valkey.example/3",
+    "redis_password": "p@ss/word",
     "heartbeat_s": 5.0,
     "max_body_bytes": 128 * 1024 * 1024,
     "drain_grace_s": 12.5,
