@@ -1,5 +1,7 @@
 """Token buckets: what is taken is counted once, by all, and comes back in time."""
 
+import time
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import anyio
@@ -11,6 +13,7 @@ from jan.limits import buckets as buckets_module
 from jan.limits import jobs
 from jan.limits.buckets import Buckets, Limit
 from tests.conftest import execute, fetch, locking, until_blocked
+from tests.valkeys import ValkeyServer, remembering, until_used, valkey
 
 SLOW = Limit("slow", burst=3, per_s=1 / 3600)
 """Nothing comes back while a test runs."""
@@ -24,17 +27,36 @@ async def taken(buckets: Buckets, *claims: Any) -> bool:
     return True
 
 
-async def test_a_full_bucket_gives_its_burst_and_no_more(database: Database) -> None:
-    buckets = Buckets(database)
+@pytest.fixture(scope="module")
+async def server(anyio_backend: str) -> AsyncGenerator[ValkeyServer]:
+    """One for all tests of the module, which use limits or subjects of their own there."""
+    async with valkey() as started:
+        yield started
 
+
+@pytest.fixture(params=["PostgreSQL", "Valkey"])
+async def buckets(
+    request: pytest.FixtureRequest, database_url: str, server: ValkeyServer
+) -> AsyncGenerator[Buckets]:
+    """Those of one gateway, wherever they are."""
+    async with connect(database_url, pool_size=8, application_name="t") as database:
+        if request.param == "PostgreSQL":
+            yield Buckets(database)
+            return
+        await server.command("FLUSHALL")
+        async with remembering(server.url) as memory:
+            yield Buckets(database, await until_used(memory))
+    assert await server.keys("*{limits}*")  # else it was the database that counted
+
+
+async def test_a_full_bucket_gives_its_burst_and_no_more(buckets: Buckets) -> None:
     given = [await taken(buckets, SLOW.of("a")) for _ in range(5)]
 
     assert given == [True, True, True, False, False]
     assert await taken(buckets, SLOW.of("b"))
 
 
-async def test_a_refusal_says_when_there_will_be_enough(database: Database) -> None:
-    buckets = Buckets(database)
+async def test_a_refusal_says_when_there_will_be_enough(buckets: Buckets) -> None:
     limit = Limit("steady", burst=10, per_s=0.5)
     await buckets.take(limit.of("a", 10))
 
@@ -58,23 +80,20 @@ async def test_tokens_come_back_up_to_the_burst(database: Database) -> None:
     assert four == [True] * 4 + [False]
 
 
-async def test_many_at_once_are_given_no_more_than_one_after_another(database_url: str) -> None:
+async def test_many_at_once_are_given_no_more_than_one_after_another(buckets: Buckets) -> None:
     given: list[bool] = []
-    async with connect(database_url, pool_size=8, application_name="t") as database:
-        buckets = Buckets(database)
 
-        async def take() -> None:
-            given.append(await taken(buckets, Limit("l", burst=20, per_s=1 / 3600).of("a")))
+    async def take() -> None:
+        given.append(await taken(buckets, Limit("l", burst=20, per_s=1 / 3600).of("a")))
 
-        async with anyio.create_task_group() as group:
-            for _ in range(60):
-                group.start_soon(take)
+    async with anyio.create_task_group() as group:
+        for _ in range(60):
+            group.start_soon(take)
 
     assert (given.count(True), given.count(False)) == (20, 40)
 
 
-async def test_of_several_buckets_all_are_taken_from_or_none(database: Database) -> None:
-    buckets = Buckets(database)
+async def test_of_several_buckets_all_are_taken_from_or_none(buckets: Buckets) -> None:
     small, large = Limit("small", 1, 1 / 3600), Limit("large", 3, 1 / 3600)
     assert await taken(buckets, large.of("a"), small.of("a"))
 
@@ -84,15 +103,25 @@ async def test_of_several_buckets_all_are_taken_from_or_none(database: Database)
     assert [await taken(buckets, large.of("a")) for _ in range(3)] == [True, True, False]
 
 
-async def test_buckets_in_another_order_never_wait_for_one_another(database_url: str) -> None:
-    async with connect(database_url, pool_size=8, application_name="t") as database:
-        buckets = Buckets(database)
-        claims = [Limit("l", 1000, 1).of(subject) for subject in "abcd"]
+async def test_buckets_in_another_order_never_wait_for_one_another(buckets: Buckets) -> None:
+    claims = [Limit("l", 1000, 1).of(subject) for subject in "abcd"]
 
-        with anyio.fail_after(20):
-            async with anyio.create_task_group() as group:
-                for number in range(200):
-                    group.start_soon(lambda n=number: buckets.take(*claims[:: 1 if n % 2 else -1]))
+    with anyio.fail_after(20):
+        async with anyio.create_task_group() as group:
+            for number in range(200):
+                group.start_soon(lambda n=number: buckets.take(*claims[:: 1 if n % 2 else -1]))
+
+
+async def test_tokens_come_back_at_their_pace(buckets: Buckets) -> None:
+    limit = Limit("quick", burst=5, per_s=50)
+    await buckets.take(limit.of("a", 5))
+    given, started_s = 0, time.monotonic()
+
+    with anyio.fail_after(10):
+        while given < 20:
+            given += await taken(buckets, limit.of("a"))
+
+    assert 0.35 < time.monotonic() - started_s < 2
 
 
 async def test_what_comes_back_while_one_waits_for_the_row_is_not_lost(database: Database) -> None:
