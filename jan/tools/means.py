@@ -14,6 +14,7 @@ from jan.tools.searxng import Searxng
 from jan.tools.serper import Serper
 from jan.tools.toolbox import Tool, Toolbox
 from jan.usage.schemas import ToolCallRow
+from jan.valkey.memory import Memory
 
 T = TypeVar("T")
 
@@ -31,12 +32,13 @@ async def opened(
     local: Scraper,
     buckets: Buckets,
     record: Callable[[ToolCallRow], None],
+    memory: Memory | None = None,
 ) -> AsyncGenerator[Toolbox]:
     """Put the configured tools together, and close their connections at the end.
 
-    `local` reads pages without a provider.
+    `local` reads pages without a provider; `memory` is where answers are kept, if there is any.
     """
-    kept = Answers(settings.search_cache_s)
+    kept = Answers(settings.search_cache_s, memory)
     tools: list[Tool] = []
     missing: dict[str, str] = {}
     async with AsyncExitStack() as stack:
