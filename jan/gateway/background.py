@@ -43,6 +43,7 @@ from jan.tools.servers import Servers
 from jan.usage import metering
 from jan.usage.recorder import UsageRecorder
 from jan.usage.tool_calls import ToolCallRecorder
+from jan.valkey.memory import Memory
 
 log = structlog.get_logger("jan.jobs")
 
@@ -103,10 +104,11 @@ async def run(loaded: Loaded) -> None:
     models = fleet.configured(settings, secrets, guard)
     recorder, tool_calls, news = UsageRecorder(), ToolCallRecorder(), News()
     leases = Leases(news)
+    memory = Memory.configured(settings, secrets)
     async with (
         guard,
         database,
-        opened(settings, secrets, guard, database, tool_calls.record) as carriers,
+        opened(settings, secrets, guard, database, memory, tool_calls.record) as carriers,
         asyncio.TaskGroup() as group,
     ):
         making = Background(
@@ -126,6 +128,7 @@ async def run(loaded: Loaded) -> None:
                 tool_calls.run(),
                 leases.run(),
                 news.run(database.dsn),
+                *([memory.run()] if memory else []),
             )
         ]
         working = group.create_task(do_jobs(settings, secrets, database, making))

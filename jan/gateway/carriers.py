@@ -15,18 +15,21 @@ from jan.tools.local import Local
 from jan.tools.page import PageReader
 from jan.tools.servers import Servers
 from jan.usage.schemas import ToolCallRow
+from jan.valkey.memory import Memory
 
 
 @asynccontextmanager
-async def opened(
+async def opened(  # noqa: PLR0913, PLR0917 - what the process has open
     settings: Settings,
     secrets: Keyring,
     guard: Guard,
     database: Database,
+    memory: Memory | None,
     record: Callable[[ToolCallRow], None],
 ) -> AsyncGenerator[Carriers]:
     """Put it together, and close its connections at the end. `record` takes a row of each call."""
     local = Local(PageReader(guard))
-    async with means.opened(settings, local, Buckets(database), record) as toolbox:
+    buckets = Buckets(database, memory)
+    async with means.opened(settings, local, buckets, record, memory) as toolbox:
         registered = Servers(Policy.configured(settings), secrets.api_key_secret)
         yield Carriers(toolbox, guard, registered)

@@ -38,6 +38,7 @@ from jan.settings import Loaded
 from jan.usage import metering
 from jan.usage.recorder import UsageRecorder
 from jan.usage.tool_calls import ToolCallRecorder
+from jan.valkey.memory import Memory
 
 log = structlog.get_logger("jan.gateway")
 
@@ -63,11 +64,12 @@ async def run(loaded: Loaded, listener: socket.socket, *, is_alone: bool) -> Non
     passwords = Passwords()
     means = Means.configured(settings, secrets, passwords=passwords)
     recorder, tool_calls = UsageRecorder(), ToolCallRecorder()
+    memory = Memory.configured(settings, secrets)
     async with (
         guard,
         database,
         means.oidc,
-        opened(settings, secrets, guard, database, tool_calls.record) as carriers,
+        opened(settings, secrets, guard, database, memory, tool_calls.record) as carriers,
         asyncio.TaskGroup() as background,
     ):
         credentials = CredentialCache(
@@ -82,6 +84,8 @@ async def run(loaded: Loaded, listener: socket.socket, *, is_alone: bool) -> Non
         lasting = (credentials, recorder, tool_calls, watchers, leases, database.replicas)
         running = [background.create_task(part.run()) for part in lasting]
         running.append(background.create_task(news.run(database.dsn)))
+        if memory is not None:
+            running.append(background.create_task(memory.run()))
         if is_alone:
             keys = ProviderKeys(secrets.api_key_secret)
             running.append(background.create_task(configured.keep_trying(settings, keys)))
@@ -110,7 +114,10 @@ async def run(loaded: Loaded, listener: socket.socket, *, is_alone: bool) -> Non
                     "database": database.ping,
                     "schema": partial(_check_schema, database),
                 },
-                optional_checks={each.name: each.check for each in database.replicas.every},
+                optional_checks={
+                    **{each.name: each.check for each in database.replicas.every},
+                    **({"valkey": memory.check} if memory else {}),
+                },
                 record=record,
                 note_use=recorder.note_use,
                 leases=leases,
