@@ -15,6 +15,7 @@ CHECKS: dict[str, Check] = {
     "engine port": machine.engine_port,
     "database": services.database,
     "replicas": services.replicas,
+    "valkey": services.valkey,
     "jobs": services.jobs,
     "mail": services.mail,
     "GPU": machine.gpu,

@@ -1,5 +1,7 @@
 """What Jan runs or uses: database, engine, model server, model store, secrets."""
 
+import asyncio
+
 import asyncpg
 import httpx
 
@@ -12,6 +14,7 @@ from jan.jobs import queue
 from jan.mail.smtp import Smtp
 from jan.runner import bundles, carried, demonstration, engines, hardware, sizes, store
 from jan.settings import Loaded
+from jan.valkey.client import connected
 
 MAX_CLOCK_SKEW_S = 5.0
 """Keys expire and leases end by these clocks."""
@@ -73,6 +76,34 @@ async def replicas(loaded: Loaded) -> Finding:
             "Reads go to the others meanwhile, or to the primary.",
         )
     return Finding("replicas", "ok", f"{len(every)} answer and keep up")
+
+
+async def valkey(loaded: Loaded) -> Finding:
+    """Whether the Valkey or Redis takes what is to be remembered, and always will."""
+    settings = loaded.settings
+    if settings.redis is None:
+        return Finding("valkey", "ok", "none configured: PostgreSQL serves")
+    place = settings.redis.place
+    try:
+        async with asyncio.timeout(ANSWER_TIMEOUT_S), connected(settings.redis) as client:
+            await client.prove("jan:probe")
+            about = await client.about()
+    except Exception as error:  # noqa: BLE001 - the library raises anything
+        return Finding(
+            "valkey",
+            "warning",
+            f"{place} is not used ({str(error) or type(error).__name__}): PostgreSQL serves.",
+            "Check JAN_REDIS_URL and the server.",
+        )
+    if about.get("maxmemory") and about.get("maxmemory_policy") == "noeviction":
+        return Finding(
+            "valkey",
+            "warning",
+            f"{place} takes nothing more once its memory is full: PostgreSQL serves then.",
+            "Let it forget what was not used for long: CONFIG SET maxmemory-policy allkeys-lru",
+        )
+    version = about.get("valkey_version") or about.get("redis_version", "of some version")
+    return Finding("valkey", "ok", f"{place} answers ({version})")
 
 
 async def jobs(loaded: Loaded) -> Finding:

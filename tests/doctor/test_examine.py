@@ -18,6 +18,7 @@ from tests.fakes import FakeUpstream, Reply, Seen
 from tests.gateways import Gateway
 from tests.mail.servers import HOST, mail_server
 from tests.ports import free_port
+from tests.valkeys import cluster, valkey
 
 
 async def _examined(home: Path, **flags: Any) -> dict[str, Finding]:
@@ -178,6 +179,32 @@ async def test_pending_migrations_and_silent_replicas_are_told(
 
     assert findings["database"].hint == "jan migrate up"
     assert findings["replicas"].level == "warning"
+
+
+async def test_a_valkey_that_is_not_used_or_may_be_full_is_told(home: Path) -> None:
+    none = (await _examined(home))["valkey"]
+    async with valkey() as server:
+        well = (await _examined(home, redis_url=server.url))["valkey"]
+        await server.command("CONFIG", "SET", "maxmemory", "100mb")
+        full = (await _examined(home, redis_url=server.url))["valkey"]
+        wrong = (await _examined(home, redis_url=f"redis://:x@{HOST}:{server.port}"))["valkey"]
+    away = (await _examined(home, redis_url=server.url))["valkey"]
+
+    assert [each.level for each in (none, well)] == ["ok", "ok"]
+    assert well.message.startswith(f"{HOST}:{server.port} answers (9.")
+    assert [each.level for each in (full, wrong, away)] == ["warning"] * 3
+    assert full.hint is not None
+    assert "allkeys-lru" in full.hint
+    assert "invalid username-password" in wrong.message
+    assert "PostgreSQL serves" in away.message
+
+
+async def test_a_valkey_cluster_is_looked_at(home: Path) -> None:
+    async with cluster(1) as (server,):
+        url = server.url.replace("redis://", "redis+cluster://")
+        well = (await _examined(home, redis_url=url))["valkey"]
+
+    assert well.level == "ok"
 
 
 async def test_jobs_that_wait_or_failed_are_told(
