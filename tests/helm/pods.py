@@ -41,7 +41,7 @@ def container(objects: Objects, maker: Mapping[str, Any], root: Path) -> Contain
         folder.mkdir(parents=True)
         for name, text in _files(objects, volumes.get(mount["name"], {})).items():
             (folder / name).write_text(text.replace('"/etc/jan/', f'"{root}/etc/jan/'))
-    environ = {each["name"]: _value(objects, each) for each in said["env"]}
+    environ = {each["name"]: value(objects, each) for each in said["env"]}
     return Container(
         [*said["command"], *said["args"]],
         {
@@ -69,7 +69,8 @@ def _files(objects: Objects, volume: Mapping[str, Any]) -> Mapping[str, str]:
     return {}
 
 
-def _value(objects: Objects, variable: Mapping[str, Any]) -> str:
+def value(objects: Objects, variable: Mapping[str, Any]) -> str:
+    """Tell what a variable of a container holds."""
     if "value" in variable:
         return variable["value"]
     named = variable["valueFrom"]["secretKeyRef"]

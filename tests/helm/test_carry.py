@@ -161,6 +161,15 @@ def test_the_settings_that_a_gateway_loads_are_those_that_were_rendered(
     ]
 
 
+def test_a_valkey_elsewhere_comes_along_and_its_certificates_are_told(home: Path) -> None:
+    url = "rediss://:hunter2@valkey.example?ssl_ca_certs=/etc/jan/valkey.pem"
+
+    found = carry.carry(loaded(home, redis_url=url), KEYRING, PLAIN_BOX)
+
+    assert found.secrets["jan-settings"] == {"redis-url": url}
+    assert found.notes == ["redis_url: the files with certificates that it names"]
+
+
 def test_secrets_stay_the_same_and_are_in_no_value(home: Path, tmp_path: Path) -> None:
     found = carry.carry(loaded(home, **SAID, **DATABASE, providers=SERVERS), KEYRING, PLAIN_BOX)
 

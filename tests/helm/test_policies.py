@@ -154,16 +154,37 @@ def test_selectors_select_their_own_pods_alone(objects: list[dict[str, Any]]) ->
         assert matching == [maker["metadata"]["name"]]
 
 
+def callers(policy: dict[str, Any]) -> list[str]:
+    """Name the parts of Jan that alone may reach one."""
+    [rule] = policy["ingress"]
+    labels = [peer["podSelector"]["matchLabels"] for peer in rule["from"]]
+    assert all(each["app.kubernetes.io/instance"] == "jan" for each in labels)
+    return [each["app.kubernetes.io/component"] for each in labels]
+
+
+def test_only_gateways_and_workers_reach_valkey(tmp_path: Path) -> None:
+    objects = rendered(variants.files("valkey-existing-secret", tmp_path))
+    valkey = chosen(objects, "NetworkPolicy", "jan-valkey")["spec"]
+
+    assert callers(valkey) == ["gateway", "worker"]
+    assert valkey["policyTypes"] == ["Ingress", "Egress"]
+    assert "egress" not in valkey
+
+
+def test_gateways_that_may_reach_little_reach_valkey(tmp_path: Path) -> None:
+    files = [file for name in ("closed", "valkey") for file in variants.files(name, tmp_path)]
+    gateway = chosen(rendered(files), "NetworkPolicy", "jan-gateway")["spec"]
+
+    [rule] = [each for each in gateway["egress"] if {"port": 6379} in each.get("ports", [])]
+    assert [
+        each["podSelector"]["matchLabels"]["app.kubernetes.io/component"] for each in rule["to"]
+    ] == ["valkey"]
+
+
 def test_only_gateways_and_workers_reach_engines_and_the_database() -> None:
     objects = rendered([])
     engines = chosen(objects, "NetworkPolicy", "jan-inference")["spec"]
     database = chosen(objects, "NetworkPolicy", "jan-postgresql")["spec"]
-
-    def callers(policy: dict[str, Any]) -> list[str]:
-        [rule] = policy["ingress"]
-        labels = [peer["podSelector"]["matchLabels"] for peer in rule["from"]]
-        assert all(each["app.kubernetes.io/instance"] == "jan" for each in labels)
-        return [each["app.kubernetes.io/component"] for each in labels]
 
     assert callers(engines) == ["gateway", "worker"]
     assert callers(database) == ["gateway", "worker", "migration"]

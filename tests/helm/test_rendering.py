@@ -88,6 +88,13 @@ def test_notes_are_those_of_helm(helm: Helm, variant: list[Path]) -> None:
             {"global": {"models": [{"name": "a", "engine": "cuda"}]}},
             "global.models.0.gpus: the engine `cuda` needs",
         ),
+        (
+            {
+                "global": {"valkey": {"enabled": True}},
+                "gateway": {"secretSettings": {"redis_url": {"name": "valkey", "key": "url"}}},
+            },
+            "gateway.secretSettings.redis_url: names a Valkey while",
+        ),
         ({"gateway": {"ingress": {"enabled": True}}}, "gateway.ingress.hosts: names no host"),
         ({"gateway": {"gatewayApi": {"enabled": True}}}, "gateway.gatewayApi.parentRefs: names"),
         (

@@ -172,8 +172,16 @@ SWITCHES: dict[str, dict[str, Any]] = {
     "workers": {"gateway": {"worker": {"enabled": True, "replicas": 2}}},
     "workers-scaled": {"gateway": {"worker": {"enabled": True, "autoscaling": SCALED}}},
     "no-migration": {"gateway": {"migration": {"enabled": False}}},
-    "valkey": {"valkey": {"enabled": True, "networkPolicy": {"from": PEERS}}},
-    "valkey-existing-secret": {"valkey": {"enabled": True, "existingSecret": "mine"}},
+    "valkey": {
+        "global": {"valkey": {"enabled": True}},
+        "valkey": {"networkPolicy": {"from": PEERS}},
+    },
+    "valkey-existing-secret": {
+        "global": {"valkey": {"enabled": True, "existingSecret": "mine"}},
+    },
+    "valkey-of-others": {
+        "gateway": {"secretSettings": {"redis_url": {"name": "valkey", "key": "url"}}}
+    },
     "service": {
         "gateway": {"service": {"type": "LoadBalancer", "port": 80, "annotations": {"a": "b"}}}
     },

@@ -6,6 +6,9 @@
 {{- if .Values.worker.enabled }}
 {{- $_ := set $settings "run_jobs" false }}
 {{- end }}
+{{- if .Values.global.valkey.enabled }}
+{{- $_ := set $settings "redis_url" (include "jan.valkeyUrl" .) }}
+{{- end }}
 {{- range $name, $value := $settings }}
 {{ $name }} = {{ toJson $value }}
 {{- end }}
@@ -64,6 +67,7 @@ api_key_file = "/etc/jan/providers/{{ .name }}"
       key: api-key-secret
 {{- include "jan.databaseEnvironment" . }}
 {{- include "jan.replicaEnvironment" . }}
+{{- include "jan.valkeyEnvironment" . }}
 {{- range $name, $from := .Values.secretSettings }}
 - name: JAN_{{ upper $name }}
   valueFrom:
