@@ -59,6 +59,11 @@ class Settings(InferenceSettings):
     """Address to listen on. `0.0.0.0` makes Jan reachable from other machines."""
     port: int = Field(default=8080, ge=0, le=65535)
     """Port to listen on. 0 takes any free one."""
+    private_host: str = "127.0.0.1"
+    """Address for what is the operator's alone: metrics. Whoever reaches it may read them."""
+    private_port: int = Field(default=6060, ge=0, le=65535)
+    """Port for that. 0 takes any free one, and so does the default where `port` is 0. One that is
+    used by another program is told in the log, and Jan goes on without."""
     workers: int = Field(default=1, ge=1, le=256)
     """Gateway processes behind the one port. One serves thousands of requests a second."""
     allowed_origins: Annotated[

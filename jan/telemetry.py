@@ -9,6 +9,7 @@ import logging
 import re
 import sys
 import time
+from bisect import bisect_left
 from collections.abc import Iterator, MutableMapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -23,6 +24,9 @@ from jan.caller import Caller
 
 Format = Literal["auto", "console", "json"]
 Level = Literal["debug", "info", "warning", "error"]
+
+GAP_BOUNDS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+"""Between which gaps in streams are counted: from a fast model to a stall."""
 
 
 @dataclass(slots=True)
@@ -57,12 +61,26 @@ class Exchange:
     completion_tokens: int = 0
     cached_tokens: int = 0
     time_to_first_token_ms: float | None = None
+    gaps: list[int] | None = None
+    """How many gaps between its pieces a relayed stream had in each part of `GAP_BOUNDS_S`."""
+    last_piece_s: float = 0.0
+    """When the last of them came. Monotonic, as `started_s`."""
     duration_ms: float = 0.0
 
     @property
     def elapsed_ms(self) -> float:
         """Since the request's head had come."""
         return (time.perf_counter() - self.started_s) * 1000
+
+    def note_piece(self) -> None:
+        """Note that a piece of a stream has come, the first with a token or one after that."""
+        now_s = time.perf_counter()
+        if self.gaps is None:
+            self.gaps = [0] * (len(GAP_BOUNDS_S) + 1)
+            self.time_to_first_token_ms = (now_s - self.started_s) * 1000
+        else:
+            self.gaps[bisect_left(GAP_BOUNDS_S, now_s - self.last_piece_s)] += 1
+        self.last_piece_s = now_s
 
 
 def exchange_of(scope: MutableMapping[str, Any]) -> Exchange:

@@ -61,7 +61,7 @@ class Passage:
         self, passages: Passages, exchange: Exchange, receive: Receive, send: Send
     ) -> None:
         self._passages = passages
-        self._exchange = exchange
+        self.exchange = exchange
         self._receive = receive
         self._send = send
         self._loop = asyncio.get_running_loop()
@@ -124,7 +124,7 @@ class Passage:
         await self._send({"type": "http.response.body", "body": last})
 
     async def _begin(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
-        waited_ms = self._exchange.queue_ms
+        waited_ms = self.exchange.queue_ms
         if waited_ms is not None:
             headers.append((b"x-queue-time", b"%d" % waited_ms))
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
@@ -135,7 +135,7 @@ class Passage:
         heartbeat_s = self._passages.heartbeat_s
         while True:
             due_s = None
-            if self._exchange.is_stream:
+            if self.exchange.is_stream:
                 since_s = self._last_sent_s if self.has_begun else self._loop.time()
                 due_s = since_s + heartbeat_s
             try:

@@ -144,8 +144,8 @@ class Relayed:
             events, rest = sse.split(rest + received if rest else received)
             if not events or not (events := reader.pass_on(events)):
                 continue
-            if reader.has_token and exchange.time_to_first_token_ms is None:
-                exchange.time_to_first_token_ms = exchange.elapsed_ms
+            if reader.has_token:
+                exchange.note_piece()
             await push(events)
 
     async def _fail(self, error: JanError) -> None:

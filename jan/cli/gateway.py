@@ -11,6 +11,9 @@ def gateway(
     fd: Annotated[
         int | None, typer.Option(help="Inherited listening socket, in place of host and port.")
     ] = None,
+    private_fd: Annotated[
+        int | None, typer.Option(help="Inherited listening socket, in place of the private port.")
+    ] = None,
     managed: Annotated[
         bool, typer.Option(help="Leave it to `jan serve` to tell of model servers.")
     ] = False,
@@ -24,9 +27,14 @@ def gateway(
 
     from jan import listener, telemetry
     from jan.gateway import worker
+    from jan.metrics import private
 
     loaded = context.loaded(host=host, port=port)
     settings = loaded.settings
     telemetry.configure(settings.log_format, settings.log_level)
     sock = listener.listen(settings.host, settings.port) if fd is None else socket.socket(fileno=fd)
-    uvloop.run(worker.run(loaded, sock, is_alone=not managed))
+    if private_fd is None:
+        private_sock = private.listen(loaded)
+    else:
+        private_sock = socket.socket(fileno=private_fd)
+    uvloop.run(worker.run(loaded, sock, private_sock, is_alone=not managed))

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 import anyio
 import asyncpg
@@ -79,6 +80,12 @@ async def borrowed(pool: asyncpg.Pool, *, wait_s: float) -> AsyncGenerator[PoolC
 def is_full(pool: asyncpg.Pool) -> bool:
     """Whether who wants a connection now has to wait until another one is given back."""
     return pool.get_idle_size() == 0 and pool.get_size() >= pool.get_max_size()
+
+
+def waiting(pool: asyncpg.Pool) -> int:
+    """Tell how many wait for a connection. asyncpg knows, and does not say."""
+    queue: Any = pool._queue
+    return 0 if queue is None else len(queue._getters)
 
 
 async def close(pool: asyncpg.Pool) -> None:

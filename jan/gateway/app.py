@@ -84,6 +84,7 @@ def create_app(parts: Parts) -> Front:
         app,
         parts.record,
         parts.note_use,
+        parts.requests,
         passages=passages,
         origins=origins,
         proxies=Proxies(parts.trusted_proxies),

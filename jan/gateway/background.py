@@ -31,7 +31,7 @@ from jan.limits import jobs as limits
 from jan.mail.outbox import Outbox
 from jan.net.guard import Guard
 from jan.net.policy import Policy
-from jan.responses import retention, sweep
+from jan.responses import background, retention, sweep
 from jan.responses.background import Background
 from jan.responses.compaction import Seal
 from jan.responses.leases import Leases
@@ -78,6 +78,11 @@ def work(settings: Settings, secrets: Keyring, database: Database) -> Work:
             *(tools.SCHEDULE, health.SCHEDULE),
         ],
     )
+
+
+def kinds(settings: Settings, secrets: Keyring, database: Database) -> list[str]:
+    """Name all kinds of jobs."""
+    return [*(job.name for job in work(settings, secrets, database).jobs), background.NAME]
 
 
 async def do_jobs(

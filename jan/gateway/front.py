@@ -1,8 +1,9 @@
 """The outermost layer: every request passes here first and last.
 
 It gives the request its id, refuses it while the process shuts down, answers errors that nothing
-within has answered, and at the end writes the one log line and the one usage row. Whatever the
-answer is, the headers for browsers are on it: they are put together once, not for each request.
+within has answered, and at the end counts it, and writes the one log line and the one usage row.
+Whatever the answer is, the headers for browsers are on it: they are put together once, not for each
+request.
 """
 
 import re
@@ -19,6 +20,7 @@ from jan.conv.serving import PATH as TALK
 from jan.gateway import render, security
 from jan.gateway.origins import Origins
 from jan.gateway.security import Headers
+from jan.metrics.requests import Requests
 from jan.telemetry import Exchange
 
 Scope = MutableMapping[str, Any]
@@ -42,6 +44,7 @@ class Front:
         app: ASGIApp,
         record: Callable[[Exchange], None],
         note_use: Callable[[str], None] = lambda _: None,
+        requests: Requests | None = None,
         *,
         passages: Passages | None = None,
         origins: Origins | None = None,
@@ -51,6 +54,7 @@ class Front:
         self.app = app
         self.record = record
         self.note_use = note_use
+        self.requests = requests or Requests()
         self.origins = origins or Origins()
         self.proxies = proxies or Proxies()
         self._always = (*security.ALWAYS, *self.origins.always)
@@ -123,6 +127,8 @@ class Front:
 
     def _finish(self, exchange: Exchange, scope: Scope) -> None:
         exchange.duration_ms = exchange.elapsed_ms
+        route = scope.get("path_template")
+        self.requests.count(exchange, route)
         caller = exchange.caller
         if exchange.is_metered:
             self.record(exchange)
@@ -139,7 +145,7 @@ class Front:
             project=caller and caller.project_id,
             method=exchange.method,
             # The template, not the path: a path may hold anything a client can think of.
-            path=scope.get("path_template"),
+            path=route,
             model=exchange.model,
             provider=exchange.provider,
             endpoint=exchange.endpoint_id,

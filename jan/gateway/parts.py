@@ -10,6 +10,7 @@ from jan.auth.passwords import Passwords
 from jan.caller import Caller
 from jan.chat.relay import Relay
 from jan.invites.means import Means as InviteMeans
+from jan.metrics.requests import Requests
 from jan.responses.carrying import Carriers
 from jan.responses.leases import Leases
 from jan.responses.news import News
@@ -57,6 +58,8 @@ class Parts:
     """Takes a finished request of the data plane into the usage table. Never blocks or raises."""
     note_use: Callable[[str], None] = lambda _: None
     """Takes the id of a key that was used for something else. The same."""
+    requests: Requests = field(default_factory=Requests)
+    """Where all that have ended are counted."""
     allowed_origins: tuple[str, ...] = ()
     """Origins whose pages may read answers, as `jan.trust.origins` writes them."""
     leases: Leases = field(default_factory=Leases)

@@ -22,19 +22,24 @@ from jan.fleet import configured
 from jan.fleet.credentials import ProviderKeys
 from jan.gateway import fleet, server
 from jan.gateway.app import create_app
-from jan.gateway.background import do_jobs
+from jan.gateway.background import do_jobs, kinds
 from jan.gateway.carriers import opened
+from jan.gateway.measures import Measures
 from jan.gateway.parts import Parts
 from jan.gateway.watchers import Watchers
 from jan.inference.chat import Chat
 from jan.invites.means import Means as InviteMeans
 from jan.mcp import site
+from jan.metrics import private as private_port
+from jan.metrics.loop import LoopLag
+from jan.metrics.requests import Generations, Requests
 from jan.net.guard import Guard
 from jan.responses.background import Background
 from jan.responses.compaction import Seal
 from jan.responses.leases import Leases
 from jan.responses.news import News
 from jan.settings import Loaded
+from jan.telemetry import Exchange
 from jan.usage import metering
 from jan.usage.recorder import UsageRecorder
 from jan.usage.tool_calls import ToolCallRecorder
@@ -43,8 +48,16 @@ from jan.valkey.memory import Memory
 log = structlog.get_logger("jan.gateway")
 
 
-async def run(loaded: Loaded, listener: socket.socket, *, is_alone: bool) -> None:
+async def run(
+    loaded: Loaded,
+    listener: socket.socket,
+    private: socket.socket | None,
+    *,
+    is_alone: bool,
+) -> None:
     """Serve on `listener` until told to stop. Usage is written before it returns.
+
+    Metrics are told on `private`, if there is one.
 
     `is_alone`: no `jan serve` has started this process, so it tells the registry of the model
     server that the settings name.
@@ -77,11 +90,17 @@ async def run(loaded: Loaded, listener: socket.socket, *, is_alone: bool) -> Non
             secrets.api_key_secret,
             AccessTokens(secrets.jwt_secret, secrets.jwt_previous_secrets),
         )
-        record = metering.into(recorder, models.described)
+        requests, generations, lag = Requests(), Generations(), LoopLag()
+        record_usage = metering.into(recorder, models.described)
+
+        def record(exchange: Exchange) -> None:
+            record_usage(exchange)
+            generations.count(exchange)
+
         news = News()
         leases = Leases(news)
         watchers = Watchers.configured(settings, secrets, database, models)
-        lasting = (credentials, recorder, tool_calls, watchers, leases, database.replicas)
+        lasting = (credentials, recorder, tool_calls, watchers, leases, database.replicas, lag)
         running = [background.create_task(part.run()) for part in lasting]
         running.append(background.create_task(news.run(database.dsn)))
         if memory is not None:
@@ -119,6 +138,7 @@ async def run(loaded: Loaded, listener: socket.socket, *, is_alone: bool) -> Non
                     **({"valkey": memory.check} if memory else {}),
                 },
                 record=record,
+                requests=requests,
                 note_use=recorder.note_use,
                 leases=leases,
                 news=news,
@@ -130,8 +150,21 @@ async def run(loaded: Loaded, listener: socket.socket, *, is_alone: bool) -> Non
                 toolbox=carriers.toolbox,
             )
         )
+        measures = Measures(
+            requests=requests,
+            generations=generations,
+            running=lambda: front.running,
+            passages=relay.passages,
+            fleet=models,
+            checks=watchers.checks,
+            database=database,
+            recorders={"usage": recorder, "tool_call": tool_calls},
+            job_kinds=kinds(settings, secrets, database),
+            lag=lag,
+        )
         log.info("listening", port=listener.getsockname()[1])
-        await server.serve(front, listener, grace_s=settings.drain_grace_s)
+        async with private_port.serving(private, measures.collect):
+            await server.serve(front, listener, grace_s=settings.drain_grace_s)
         for task in jobs:  # first: they leave rows of usage at their end too
             task.cancel()
             await asyncio.wait([task])

@@ -76,6 +76,8 @@ class Checks:
         self._room = asyncio.Semaphore(MAX_LOOKS)
         self.changes: defaultdict[str, Counter[State]] = defaultdict(Counter)
         """How often each endpoint became what, in the eyes of this process."""
+        self.provider_changes: Counter[tuple[str, State]] = Counter()
+        """The same of each provider's endpoints, those too that are no more."""
         watch.on_change = self._take_over
         watch.on_doubt = self._wake
 
@@ -263,6 +265,7 @@ class Checks:
             return
         self._states[endpoint.id] = condition, now
         self.changes[endpoint.id][now] += 1
+        self.provider_changes[endpoint.provider, now] += 1
         self._fleet.turned(endpoint.id)
         said = {"endpoint": endpoint.id, "provider": endpoint.provider}
         if is_adopted:  # whoever looked has told it

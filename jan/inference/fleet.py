@@ -85,6 +85,11 @@ class Fleet:
         """By the endpoint's id."""
         return self._instances
 
+    @property
+    def waiting(self) -> Mapping[str, int]:
+        """How many requests wait for their turn, by model: those that were ever busy."""
+        return {name: line.count for name, line in self._waiting.items()}
+
     def described(self, model: str) -> Described | None:
         """Tell what the operator says of a model, if anything."""
         return self._registry.models.get(model)

@@ -14,13 +14,14 @@ from pgqueuer.adapters.drivers.asyncpg import AsyncpgDriver
 from jan import clock
 from jan.jobs import schema
 
-STATE = """
-SELECT count(*) FILTER (WHERE status = 'queued') AS waiting,
+DEPTHS = """
+SELECT entrypoint AS kind,
+       count(*) FILTER (WHERE status = 'queued') AS waiting,
        count(*) FILTER (WHERE status = 'picked') AS running,
        count(*) FILTER (WHERE status = 'failed') AS failed,
        coalesce(extract(epoch FROM now() - min(execute_after)
                 FILTER (WHERE status = 'queued' AND execute_after < now())), 0)::float8 AS overdue_s
-FROM pgqueuer
+FROM pgqueuer GROUP BY entrypoint
 """
 
 
@@ -105,4 +106,16 @@ async def enqueue(
 
 async def state(connection: Any) -> State:
     """Count the jobs."""
-    return State(**await connection.fetchrow(STATE))
+    every = (await depths(connection)).values()
+    return State(
+        waiting=sum(each.waiting for each in every),
+        running=sum(each.running for each in every),
+        failed=sum(each.failed for each in every),
+        overdue_s=max((each.overdue_s for each in every), default=0.0),
+    )
+
+
+async def depths(connection: Any) -> dict[str, State]:
+    """Count the jobs of each kind of which there are any."""
+    rows = map(dict, await connection.fetch(DEPTHS))
+    return {row.pop("kind"): State(**row) for row in rows}
