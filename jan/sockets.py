@@ -35,6 +35,17 @@ def place_of(model: str, number: int) -> str:
     return f"{name}-{number}"
 
 
+def nameless() -> socket.socket:
+    """Listen where only who is told can find it: no file is left by whoever dies.
+
+    Source: https://man7.org/linux/man-pages/man7/unix.7.html (autobind)
+    """
+    made = socket.socket(socket.AF_UNIX)
+    made.bind("")
+    made.listen()
+    return made
+
+
 def of_engine(home: Path, place: str) -> Path:
     """Decide where an engine of `jan serve` listens: below `home`, or in /tmp if that is too long.
 

@@ -3,10 +3,11 @@
 Source: https://docs.vllm.ai/en/latest/usage/metrics.html
 """
 
-import asyncio
 import re
 from dataclasses import dataclass
 from pathlib import Path
+
+from jan.metrics import asking
 
 TIMEOUT_S = 2.0
 LINE = re.compile(r"^vllm:(\w+?)(?:_total)?(?:\{[^}]*\})? (\S+)$", re.MULTILINE)
@@ -28,17 +29,8 @@ class Load:
 
 async def read(socket: Path) -> Load | None:
     """Ask the engine that listens on a socket. None: it does not tell."""
-    try:
-        async with asyncio.timeout(TIMEOUT_S):
-            reader, writer = await asyncio.open_unix_connection(socket)
-            try:
-                writer.write(b"GET /metrics HTTP/1.0\r\nHost: localhost\r\n\r\n")
-                answer = await reader.read(-1)
-            finally:
-                writer.close()
-    except OSError:  # TimeoutError too
-        return None
-    return parsed(answer.decode(errors="replace"))
+    answer = await asking.told(socket, timeout_s=TIMEOUT_S)
+    return None if answer is None else parsed(answer.decode(errors="replace"))
 
 
 def parsed(text: str) -> Load | None:

@@ -3,7 +3,7 @@
 import signal
 import socket
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -17,6 +17,7 @@ from jan.process import Child, ourselves, spawn
 from jan.settings import Loaded
 from jan.supervisor import schema
 from jan.supervisor.board import Board
+from jan.supervisor.gathering import Gathering
 
 DATABASE = "database"
 GATEWAY = "gateway"
@@ -38,6 +39,8 @@ class Parts:
     board: Board
     is_prepared: anyio.Event = field(default_factory=anyio.Event)
     """Set when the database has the schema of this program."""
+    gathering: Gathering = field(default_factory=Gathering)
+    """Where their metrics come together."""
     _database_ready: anyio.Event = field(default_factory=anyio.Event)
 
     def __post_init__(self) -> None:
@@ -49,16 +52,21 @@ class Parts:
     async def gateway(self) -> AsyncGenerator[Child]:
         """Start a gateway worker. If we die it ends at once: the port has to be free."""
         self.board.working(GATEWAY, "starting")
-        descriptor = self.listener.fileno()
-        async with spawn(
-            ourselves("gateway", "--managed", "--fd", str(descriptor)),
-            name=GATEWAY,
-            env=self.environment(),
-            pass_fds=(descriptor,),
-            stop_grace_s=self.loaded.settings.drain_grace_s + FLUSH_GRACE_S,
-            parent_death_signal=signal.SIGKILL,
-            on_line=self.board.relay(GATEWAY),
-        ) as child:
+        async with AsyncExitStack() as block:
+            private = block.enter_context(self.gathering.asking())
+            fds = self.listener.fileno(), private.fileno()
+            child = await block.enter_async_context(
+                spawn(
+                    ourselves("gateway", "--managed", f"--fd={fds[0]}", f"--private-fd={fds[1]}"),
+                    name=GATEWAY,
+                    env=self.environment(),
+                    pass_fds=fds,
+                    stop_grace_s=self.loaded.settings.drain_grace_s + FLUSH_GRACE_S,
+                    parent_death_signal=signal.SIGKILL,
+                    on_line=self.board.relay(GATEWAY),
+                )
+            )
+            private.close()  # or whoever asks would wait for one that is gone
             is_alive = partial(probe.answers, self.url, "/livez")
             await child.until_ready(is_alive, timeout_s=GATEWAY_START_TIMEOUT_S)
             self.board.ready(GATEWAY, f"process {child.pid}")

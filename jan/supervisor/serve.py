@@ -13,6 +13,7 @@ import anyio
 import structlog
 
 from jan import keyring, listener, process
+from jan.metrics import private
 from jan.settings import Loaded
 from jan.supervisor import lock, parts, places, schema
 from jan.supervisor.board import shown
@@ -47,7 +48,11 @@ async def run(loaded: Loaded) -> None:
         keeper = Keeper(board)
         children = Parts(loaded, keyring.load(settings), server, board)
         engines = Fleet(loaded, children.keyring, keeper, children.environment)
-        async with anyio.create_task_group() as group:
+        children.gathering.engines = engines.engines
+        async with (
+            private.serving(private.listen(loaded), children.gathering.collect),
+            anyio.create_task_group() as group,
+        ):
             group.start_soon(_obey, signals, keeper)
             group.start_soon(keeper.achieve, schema.PART, children.prepare_database)
             board.listening(children.url)
