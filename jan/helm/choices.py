@@ -11,7 +11,7 @@ from jan.settings import Settings
 
 OF_THE_CHART = frozenset(
     {
-        *("home", "host", "port", "workers", "server", "admin_key"),
+        *("home", "host", "port", "private_host", "private_port", "workers", "server", "admin_key"),
         *("database_url", "database_migration_url", "database_direct_url", "database_read_urls"),
         *("jwt_secret", "api_key_secret", "providers"),
         *("model", "models", "engine", "engine_args", "model_store_max_bytes"),

@@ -1,7 +1,8 @@
 {{/* How many replicas there are, and how many may be away at once. */}}
 
-{{/* An autoscaler. `name` and `kind` say what of, `autoscaling` is as in the values; `scope` selects
-     series of Prometheus, and `isShared` says that the metrics are not those of the pods. */}}
+{{/* An autoscaler. `name` and `kind` say what of, `autoscaling` is as in the values; `series` says for
+     `queueDepth` and `activeStreams` what a metrics adapter calls it and what Prometheus is asked, and
+     `isShared` that these are not metrics of the pods. */}}
 {{- define "jan.autoscaler" -}}
 {{- $scale := .autoscaling }}
 {{- $wanted := dict }}
@@ -40,7 +41,7 @@ spec:
       metricType: AverageValue
       metadata:
         serverAddress: {{ required "global.metrics.prometheus: KEDA wants Prometheus' address" $.at.Values.global.metrics.prometheus }}
-        query: sum({{ eq $what "queueDepth" | ternary "vllm:num_requests_waiting" "vllm:num_requests_running" }}{{ $.scope }})
+        query: {{ get (get $.series $what) "query" }}
         threshold: {{ $target | quote }}
     {{- end }}
     {{- with $scale.more }}
@@ -74,7 +75,7 @@ spec:
     - type: External
       external:
         metric:
-          name: {{ get $.at.Values.global.metrics $what }}
+          name: {{ get (get $.series $what) "name" }}
           selector:
             matchLabels:
               namespace: {{ $.at.Release.Namespace }}
@@ -82,7 +83,7 @@ spec:
     - type: Pods
       pods:
         metric:
-          name: {{ get $.at.Values.global.metrics $what }}
+          name: {{ get (get $.series $what) "name" }}
     {{- end }}
         target:
           type: AverageValue

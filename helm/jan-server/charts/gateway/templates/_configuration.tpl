@@ -2,7 +2,7 @@
      TOML. Both take the context. */}}
 
 {{- define "gateway.configuration" -}}
-{{- $settings := mergeOverwrite (dict "log_format" "json") .Values.settings (dict "host" "0.0.0.0" "port" 8080) }}
+{{- $settings := mergeOverwrite (dict "log_format" "json") .Values.settings (dict "host" "0.0.0.0" "port" 8080 "private_host" "0.0.0.0" "private_port" 6060) }}
 {{- if .Values.worker.enabled }}
 {{- $_ := set $settings "run_jobs" false }}
 {{- end }}

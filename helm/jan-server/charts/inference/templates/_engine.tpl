@@ -68,3 +68,11 @@ volumeMounts:
 {{- end }}
 {{- toYaml $resources -}}
 {{- end -}}
+
+{{/* What engines of a model are scaled by, as `jan.autoscaler` takes it: vLLM's own metrics. */}}
+{{- define "inference.series" -}}
+{{- $which := printf "{namespace=%q,service=%q}" .at.Release.Namespace .name -}}
+{{- $names := .at.Values.global.metrics -}}
+queueDepth: {name: {{ $names.queueDepth }}, query: {{ printf "sum(vllm:num_requests_waiting%s)" $which | quote }}}
+activeStreams: {name: {{ $names.activeStreams }}, query: {{ printf "sum(vllm:num_requests_running%s)" $which | quote }}}
+{{- end -}}
