@@ -67,6 +67,11 @@ class Serve:
         return next(event["url"] for event in self.events if "url" in event)
 
     @property
+    def metrics(self) -> str:
+        """Where it tells them."""
+        return next(event["at"] for event in self.events if "at" in event)
+
+    @property
     def process(self) -> psutil.Process:
         """The supervisor."""
         return psutil.Process(self.child.pid)

@@ -10,7 +10,8 @@ import psutil
 from jan.runner import store
 from tests.chaos.conftest import CHAT, PATH, Scene
 from tests.runner import fake_engine, models
-from tests.serving import serving, until
+from tests.scraping import scrape
+from tests.serving import DEADLINE_S, serving, until
 
 MOST_LOST_S = 1.5
 """Rows are written each second; the rest is for the writing."""
@@ -31,6 +32,60 @@ async def test_a_killed_gateway_worker_comes_back_and_the_other_goes_on(
     assert statuses == [200] * 10
     assert other in serve.children("gateway")
     assert any(event["event"] == "The gateway was killed by SIGKILL." for event in serve.events)
+
+
+async def test_totals_survive_a_killed_gateway_worker_and_what_it_did_at_the_moment_does_not(
+    lasting_scene: Scene,
+) -> None:
+    serve, name = lasting_scene.serve, "jan_gateway_requests_total"
+    await until(lambda: len(serve.children("gateway")) == 2)
+
+    async def until_counted(count: float) -> list[float]:
+        """What was seen on the way there. It never falls."""
+        seen = [0.0]
+        with anyio.fail_after(DEADLINE_S):
+            while seen[-1] != count:
+                seen.append((await scrape(serve.metrics)).sum(name, route=PATH, status="200"))
+                assert sorted(seen) == seen
+        return seen
+
+    before = (await scrape(serve.metrics)).sum(name, route=PATH, status="200")
+    assert [await lasting_scene.chat() for _ in range(20)] == [200] * 20
+    await until_counted(before + 20)
+    both = await scrape(serve.metrics)
+    victim, _ = serve.children("gateway")
+    victim.kill()
+    await until(lambda: not victim.is_running())
+    without = await scrape(serve.metrics)
+    assert [await lasting_scene.chat() for _ in range(10)] == [200] * 10
+    await until_counted(before + 30)
+    await until(lambda: len(serve.children("gateway")) == 2)
+    with anyio.fail_after(DEADLINE_S):
+        while (await scrape(serve.metrics)).values("jan_gateway_processes") != [2]:
+            await anyio.sleep(0.05)
+
+    assert both.values("jan_gateway_processes") == [2]
+    assert len(both.values("process_resident_memory_bytes")) == 3
+    assert without.values("jan_gateway_processes") == [1]
+    assert len(without.values("process_resident_memory_bytes")) == 2
+    assert without.sum(name, route=PATH, status="200") == before + 20
+
+
+async def test_a_gateway_worker_that_hangs_holds_no_scrape_up(lasting_scene: Scene) -> None:
+    serve, name = lasting_scene.serve, "jan_gateway_requests_total"
+    await until(lambda: len(serve.children("gateway")) == 2)
+    before = await scrape(serve.metrics)
+    victim, _ = serve.children("gateway")
+
+    victim.suspend()
+    try:
+        during = await scrape(serve.metrics)
+    finally:
+        victim.resume()
+
+    assert during.took_s < 1.5
+    assert during.values("jan_gateway_processes") == [1]
+    assert during.sum(name, route=PATH) >= before.sum(name, route=PATH)
 
 
 async def test_known_keys_work_while_a_killed_database_recovers_and_no_usage_is_lost(

@@ -23,6 +23,7 @@ from jan.keys.schemas import KeyCreate
 from tests.conftest import fetch
 from tests.fakes import DONE, MODEL, FakeUpstream, Reply, Seen, chat_chunk
 from tests.gateways import until
+from tests.ports import free_port
 
 PATH = "/v1/chat/completions"
 CHAT = {"model": MODEL, "messages": [{"role": "user", "content": "my-private-prompt"}]}
@@ -40,6 +41,8 @@ class Worker:
     home: Path
     log: asyncio.Task[bytes]
     """All that it writes, read at once: a full pipe would stop it."""
+    metrics: str
+    """Where it tells them."""
 
     def client(self, key: str = "none") -> httpx.AsyncClient:
         """Make a client that sends `key`."""
@@ -74,12 +77,14 @@ async def running(
 ) -> AsyncGenerator[Worker]:
     """Run one on an inherited socket, until it answers at all."""
     listener = socket.create_server(("127.0.0.1", 0))
+    private_port = free_port()
     environment = {
         **os.environ,
         "JAN_HOME": str(home),
         "JAN_DATABASE_URL": database_url,
         "JAN_INFERENCE_MODEL_URL": upstream_url,
         "JAN_API_KEY_SECRET": SECRET,
+        "JAN_PRIVATE_PORT": str(private_port),
         **more,
     }
     process = await asyncio.create_subprocess_exec(
@@ -90,7 +95,8 @@ async def running(
     )
     assert process.stderr is not None
     log = asyncio.create_task(process.stderr.read())
-    worker = Worker(process, f"http://127.0.0.1:{listener.getsockname()[1]}", home, log)
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    worker = Worker(process, url, home, log, f"http://127.0.0.1:{private_port}/metrics")
     listener.close()
     try:
         async with worker.client() as client:

@@ -19,6 +19,7 @@ from jan import sockets
 from jan.runner import store
 from tests.conftest import new_home
 from tests.runner import fake_engine, models
+from tests.scraping import scrape
 from tests.serving import DEADLINE_S, JAN, Serve, jan, serving, until
 
 PATH = "/v1/admin/deployments"
@@ -120,6 +121,31 @@ async def test_several_engines_of_several_models_run_and_a_broken_one_disturbs_n
     assert {"model tiny", "model tiny 2", "model bad"} <= {
         event["part"] for event in serve.events if "part" in event
     }
+
+
+async def test_engines_metrics_are_told_under_their_model_and_a_hung_engine_holds_nobody_up(
+    scene: Scene,
+) -> None:
+    pids = [await made_by(scene.engine(number)) for number in (1, 2)]
+    before = await scrape(scene.serve.metrics)
+    hung = psutil.Process(pids[0])
+    hung.suspend()
+    try:
+        during = await scrape(scene.serve.metrics)
+    finally:
+        hung.resume()
+
+    for replica in ("1", "2"):
+        labels = {"model": "tiny", "replica": replica}
+        assert before.values("jan_engine_up", **labels) == [1]
+        assert before.values("vllm:num_requests_running", **labels, model_name="x") == [0]
+        assert before.sum("vllm:request_success_total", **labels) > 0
+    assert before.values("jan_engine_up", model="bad") == [0]
+    assert during.took_s < 1.5
+    assert during.values("jan_engine_up", model="tiny", replica="1") == [0]
+    assert during.values("jan_engine_up", model="tiny", replica="2") == [1]
+    assert during.values("vllm:num_requests_running", model="tiny", replica="1") == []
+    assert during.values("vllm:num_requests_running", model="tiny", replica="2") == [0]
 
 
 async def test_commands_load_replace_and_unload_a_model(scene: Scene) -> None:
