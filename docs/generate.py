@@ -1,4 +1,4 @@
-"""Writes what says what code says: settings, error codes, and the settings in the chart's schema.
+"""Writes what says what code says: settings, error codes, metrics, and parts of the chart.
 
 `python docs/generate.py` writes them; a test fails when they are stale.
 """
@@ -8,6 +8,8 @@ import inspect
 import json
 from pathlib import Path
 
+import alerts
+import dashboard
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
@@ -17,6 +19,7 @@ from jan.deployments import Deployment
 from jan.helm import choices
 from jan.inference_settings import InferenceSettings
 from jan.issuers import OidcProvider
+from jan.metrics import names
 from jan.providers import Provider
 from jan.settings import Settings
 from jan.sources import ALIASES
@@ -130,6 +133,39 @@ it sent one.
 {rows}
 """
 
+METRICS = """\
+# Metrics
+
+Generated from `jan/metrics/names.py` by `just docs`. [Operations](operations.md#metrics) tells
+where they are told, and [Kubernetes](kubernetes.md#metrics) who collects them there.
+
+| metric | kind | labels | what it tells |
+| --- | --- | --- | --- |
+{metrics}
+
+`model`, `provider` and `endpoint` are names of the registry, never what a client wrote; `route` is
+the template of a path, or `none` for what leads nowhere; methods and codes that are not Jan's own
+are `other`. No label tells who asked. Those that begin with `gen_ai` are
+[OpenTelemetry's](https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-metrics/), in
+Prometheus' spelling.
+
+Of each process there are `process_cpu_seconds_total`, `process_resident_memory_bytes`,
+`process_start_time_seconds`, `process_open_fds` and the like. In `jan serve` their label `process`
+is `serve` or `gateway-1`, `gateway-2` and so on.
+
+`jan serve` tells [vLLM's own](https://docs.vllm.ai/en/latest/usage/metrics.html) of each of its
+engines too (`vllm:...`), with the labels `model` and `replica`.
+
+## Alerts
+
+`helm/jan-server/monitoring/alerts.yaml`, for Prometheus' `rule_files` or, by the chart, as a
+PrometheusRule:
+
+| alert | severity | when | for |
+| --- | --- | --- | --- |
+{alerts}
+"""
+
 
 def configuration() -> str:
     """The page of settings."""
@@ -185,6 +221,28 @@ def _line(text: str | None) -> str:
     return " ".join((text or "").split())
 
 
+def metrics() -> str:
+    """Write the page of metrics."""
+    return METRICS.format(
+        metrics="\n".join(
+            f"| `{each.name}` | {each.kind} | {_code(each.labels)} | {each.text} |"
+            for each in names.ALL
+        ),
+        alerts="\n".join(
+            f"| `{each.name}` | {each.severity} | `{_cell(each.expression)}` | {each.lasts} |"
+            for each in alerts.ALERTS
+        ),
+    )
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def _code(labels: tuple[str, ...]) -> str:
+    return ", ".join(f"`{label}`" for label in labels)
+
+
 def chart_schema() -> str:
     """What values of the chart may be: written by hand, but for the settings."""
     schema = json.loads(SCHEMA.read_bytes())
@@ -195,6 +253,9 @@ def chart_schema() -> str:
 PAGES = {
     "configuration.md": configuration,
     "errors.md": error_codes,
+    "metrics.md": metrics,
+    "../helm/jan-server/monitoring/alerts.yaml": alerts.rules,
+    "../helm/jan-server/monitoring/dashboard.json": dashboard.written,
     "../helm/jan-server/values.schema.json": chart_schema,
 }
 

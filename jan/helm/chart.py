@@ -12,7 +12,9 @@ from jan.errors import Conflict, Misconfigured
 from jan.helm import documents
 
 NAME = "jan-server"
-FOLDERS = ("templates", "charts")
+FILES = "monitoring"
+"""The folder of what is no template, and is put into objects as it is."""
+FOLDERS = ("templates", "charts", FILES)
 """What lies in these is the chart's alone; beside them people may have values files of theirs."""
 
 
@@ -24,6 +26,8 @@ class Chart:
     values: Mapping[str, Any]
     templates: Mapping[str, str]
     """By their paths from the folder of the chart."""
+    files: Mapping[str, str]
+    """The same of what lies in `FILES`."""
     subcharts: "tuple[Chart, ...]"
 
     @property
@@ -70,6 +74,10 @@ def read(place: Path) -> Chart:
             path.relative_to(place).as_posix(): path.read_text(encoding="utf-8")
             for path in sorted((place / "templates").rglob("*"))
             if path.suffix in {".yaml", ".tpl", ".txt"}
+        },
+        files={
+            path.relative_to(place).as_posix(): path.read_text(encoding="utf-8")
+            for path in (place / FILES).glob("*")
         },
         subcharts=tuple(read(path.parent) for path in subcharts),
     )

@@ -65,6 +65,17 @@ class Manifest:
         return self.object["kind"]
 
 
+class _Files:
+    """What templates call `.Files`."""
+
+    def __init__(self, files: Mapping[str, str]) -> None:
+        self._files = files
+
+    def Get(self, name: str) -> str:  # noqa: N802 - helm's name
+        """Give a file's text. One that is not there is empty."""
+        return self._files.get(name, "")
+
+
 def render(chart: Chart, values: Mapping[str, Any], release: Release) -> list[Manifest]:
     """Render everything but the notes. `values` are whole, as `merging.merged` makes them.
 
@@ -99,6 +110,7 @@ def _run(
                 "IsUpgrade": release.is_upgrade,
                 "Revision": 1,
             },
+            "Files": _Files(part.files),
             "Capabilities": {"KubeVersion": {"Version": KUBERNETES, "GitVersion": KUBERNETES}},
         }
         for name, text in part.templates.items():

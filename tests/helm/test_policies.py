@@ -12,7 +12,7 @@ from tests.helm.test_rendering import rendered
 
 VERSIONS = ("1.30", "1.37")
 """The oldest that the chart allows, and the newest whose schemas are to be had."""
-FOREIGN = {"HTTPRoute", "ScaledObject", "ServiceMonitor"}
+FOREIGN = {"HTTPRoute", "PrometheusRule", "ScaledObject", "ServiceMonitor"}
 """Kinds of others, of which Kubernetes itself has no schema."""
 LISTENS_NOWHERE = {"worker"}
 """Containers without probes: there is nothing to ask. One that hangs loses its jobs to others."""

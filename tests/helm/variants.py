@@ -92,6 +92,8 @@ SWITCHES: dict[str, dict[str, Any]] = {
         "global": {
             "networkPolicy": {"monitoring": PEERS},
             "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
+            "alerts": {"enabled": True, "labels": {"release": "prometheus"}},
+            "dashboard": {"enabled": True, "labels": {"folder": "ai"}},
         }
     },
     "settings": {

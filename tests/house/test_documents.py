@@ -2,17 +2,23 @@
 
 import importlib.util
 import re
+import sys
 from pathlib import Path
 
 import pytest
 
 from jan.cli.main import COMMANDS
+from jan.metrics import names
 
 ROOT = Path(__file__).parents[2]
+METRIC = re.compile(
+    r"\b(?:jan_(?:gateway|usage|database|jobs|event|engine|build)_\w+|gen_ai_(?:server|client)_\w+)"
+)
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def _generator() -> dict[str, str]:
+    sys.path.insert(0, str(ROOT / "docs"))  # as for a program that is run there
     spec = importlib.util.spec_from_file_location("generate", ROOT / "docs/generate.py")
     assert spec
     assert spec.loader
@@ -24,6 +30,26 @@ def _generator() -> dict[str, str]:
 @pytest.mark.parametrize(("name", "text"), _generator().items(), ids=lambda value: value[:16])
 def test_a_generated_page_is_what_the_code_says(name: str, text: str) -> None:
     assert (ROOT / "docs" / name).read_text(encoding="utf-8") == text, "run `just docs`"
+
+
+def test_every_metric_that_is_named_anywhere_is_one_that_jan_tells() -> None:
+    places = [*ROOT.glob("helm/**/*"), *ROOT.glob("docs/*.md"), *ROOT.glob("*.md")]
+    known = {each.name for each in names.ALL}
+    known |= {
+        each.name + suffix
+        for each in names.ALL
+        for suffix in ("_bucket", "_count", "_sum")
+        if each.kind == "histogram"
+    }
+    said = {
+        word
+        for place in places
+        if place.is_file()
+        for word in METRIC.findall(place.read_text(encoding="utf-8"))
+    }
+
+    assert said - known == set()
+    assert {each.name for each in names.ALL} <= said
 
 
 def test_every_command_is_in_the_readme() -> None:
