@@ -63,14 +63,17 @@ async def serving(sock: socket.socket | None, collect: Collect) -> AsyncGenerato
         date_header=False,
         proxy_headers=False,
     )
+    config.load()
     server = uvicorn.Server(config)
-    # What `serve` does, but for signals: those are for the process around.
-    answering = asyncio.create_task(server._serve([sock]))
+    server.lifespan = config.lifespan_class(config)
+    # What `serve` does, but for signals, which are for the process around, and for waking up ten
+    # times a second to look whether it is to end: that costs a hundredth of a processor.
+    await server.startup([sock])
     try:
         yield
     finally:
-        server.should_exit = server.force_exit = True
-        await answering
+        server.force_exit = True
+        await server.shutdown([sock])
 
 
 class _Site:
