@@ -1,5 +1,6 @@
 """The real engine with the demonstration model: what only they can prove."""
 
+import re
 import socket
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import anyio
 import httpx
 import pytest
 
+from jan.helm import chart
 from jan.runner import demonstration, engines, launch, store
 from tests.ports import free_port
 from tests.runner import fake_engine
@@ -20,6 +22,7 @@ from tests.runner.test_supervise import assert_all_gone, lines_until
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(1200)]
 
 START_TIMEOUT_S = 300.0
+VLLM = re.compile(r"vllm:\w+")
 STORY = {
     "model": demonstration.NAME,
     "messages": [{"role": "user", "content": "Tell me a long story."}],
@@ -59,6 +62,16 @@ def runner(engine_home: Path) -> Iterator[Running]:
         finally:
             process.terminate()
             process.communicate()
+
+
+def test_it_tells_what_the_chart_and_its_rules_and_dashboard_ask_for(runner: Running) -> None:
+    files = [path for path in chart.folder().rglob("*") if path.is_file()]
+    wanted = {name for path in files for name in VLLM.findall(path.read_text(encoding="utf-8"))}
+
+    told = set(VLLM.findall(runner.client.get("/metrics").text))
+
+    assert wanted
+    assert wanted - told == set()
 
 
 def test_the_demonstration_model_says_that_it_is_one(engine_home: Path) -> None:
