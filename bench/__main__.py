@@ -15,6 +15,7 @@ from bench import fleet as fleet_bench
 from bench import gateway as gateway_bench
 from bench import limits as limits_bench
 from bench import listing as listing_bench
+from bench import metrics as metrics_bench
 from bench import peers as peers_bench
 from bench import report, subjects
 from bench import responses as responses_bench
@@ -54,6 +55,20 @@ def gateway(rounds: Rounds = 5) -> None:
                 figures = await gateway_bench.measure(mock, [jan], rounds=rounds)
         targets = gateway_bench.TARGETS
         report.show("Gateway", figures, ratio=("jan", "direct"), targets=targets)
+
+    uvloop.run(run())
+
+
+@app.command()
+def metrics(rounds: Rounds = 5) -> None:
+    """Measure what counting costs of a request and of a stream."""
+
+    async def run() -> None:
+        with subjects.temporary_folder() as home:
+            async with subjects.mock() as mock, subjects.jan(mock.target, home) as jan:
+                figures = await metrics_bench.measure(mock, jan, rounds=rounds)
+        ratio = (metrics_bench.COUNTING, metrics_bench.WHOLE)
+        report.show("Metrics", figures, ratio=ratio, targets=metrics_bench.TARGETS)
 
     uvloop.run(run())
 
