@@ -59,5 +59,14 @@ def executable() -> Path | None:
     return sources.executable() if getattr(sys, "frozen", False) else None
 
 
+def places(home: Path, name: str) -> list[Path]:
+    """Tell where folders of a home are looked for: in it, then beside this program.
+
+    There an image has an engine and a model (`images/cpu.Dockerfile`), which are only read.
+    """
+    is_frozen = getattr(sys, "frozen", False)
+    return [home / name, *([Path(sys.executable).with_name(name)] if is_frozen else [])]
+
+
 def _root() -> Path:
     return Path(getattr(sys, "_MEIPASS", Path(__file__).parent.parent))

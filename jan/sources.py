@@ -9,6 +9,7 @@ import os
 import tomllib
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,15 @@ def executable() -> Path | None:
     """Tell which file the head of an executable says it is."""
     said = os.environ.get(EXECUTABLE)
     return Path(said) if said else None
+
+
+def made_at() -> datetime | None:
+    """Tell when what is made now was made, where it is to be the same each time that it is.
+
+    Source: https://reproducible-builds.org/specs/source-date-epoch/
+    """
+    said = os.environ.get("SOURCE_DATE_EPOCH")
+    return datetime.fromtimestamp(int(said), UTC) if said else None
 
 
 def variable(name: str) -> str:

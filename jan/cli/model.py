@@ -8,6 +8,7 @@ import typer
 from jan.cli import context, deployments, model_plan, model_registry, output
 
 if TYPE_CHECKING:  # `jan --help` must not pay for it
+    from jan.runner.progress import Report
     from jan.runner.store import Model
 
 app = typer.Typer(no_args_is_help=True)
@@ -21,8 +22,8 @@ def pull(
     address: Annotated[
         str,
         typer.Argument(
-            help="Id on the hub, such as `Qwen/Qwen3-0.6B`, or a model of another Jan,"
-            " `jan://host/name`."
+            help="Id on the hub, such as `Qwen/Qwen3-0.6B`, a model of another Jan,"
+            " `jan://host/name`, or the demonstration model, `SmolLM2-135M-Instruct`."
         ),
     ],
     revision: Annotated[
@@ -37,8 +38,10 @@ def pull(
 
     HF_TOKEN is the key to private models of the hub, JAN_ADMIN_KEY to another Jan.
     """
+    import asyncio
+
     from jan.errors import InvalidRequest
-    from jan.runner import hub, peer, progress, store
+    from jan.runner import demonstration, hub, peer, prepare, progress, store
 
     settings = context.loaded().settings
     room = settings.model_store_max_bytes
@@ -47,8 +50,15 @@ def pull(
         if store.find(settings.home, name):
             output.say(f"{name} is there already.")
             return
+
+    async def demonstrate(report: "Report") -> "Model":
+        engine = await prepare.engine_for(settings, report)  # which converts it
+        return await demonstration.install(settings.home, engine, report)
+
     with progress.shown() as report:
-        if peer.is_meant(address):
+        if address == demonstration.NAME:
+            model = asyncio.run(demonstrate(report))
+        elif peer.is_meant(address):
             if revision is not None:
                 raise InvalidRequest("Another Jan has one revision of a model.", param="revision")
             key = None if settings.admin_key is None else settings.admin_key.get_secret_value()

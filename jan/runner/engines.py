@@ -1,6 +1,7 @@
 """Installed engines: folders of packages under `JAN_HOME/engines`, each with its `engine.json`.
 
-A folder of an engine's name is complete: it was checked and then renamed into place.
+A folder of an engine's name is complete: it was checked and then renamed into place. What came with
+the program, in an image, lies beside it and is only read.
 """
 
 import fcntl
@@ -14,9 +15,11 @@ from pathlib import Path
 
 import msgspec
 
+from jan import assets
 from jan.errors import Conflict, NotFound
 from jan.runner.bundles import Bundle
 
+ENGINES = "engines"
 MARKER = "engine.json"
 
 
@@ -55,21 +58,24 @@ class Engine:
 
 
 def folder_of(home: Path) -> Path:
-    """Where engines are."""
-    return home / "engines"
+    """Where engines are installed."""
+    return home / ENGINES
 
 
 def installed(home: Path) -> list[Engine]:
-    """All engines, by name."""
-    markers = sorted(folder_of(home).glob(f"[!.]*/{MARKER}"))
-    return [_read(marker) for marker in markers]
+    """All engines, by name. One that was installed hides one of its name that came with Jan."""
+    markers = [
+        marker for place in assets.places(home, ENGINES) for marker in place.glob(f"[!.]*/{MARKER}")
+    ]
+    found = {engine.name: engine for engine in map(_read, reversed(markers))}
+    return [found[name] for name in sorted(found)]
 
 
 def find(home: Path, bundle: Bundle) -> Engine | None:
     """The engine that was installed from exactly this bundle."""
-    marker = folder_of(home) / bundle.name / MARKER
-    engine = _read(marker) if marker.exists() else None
-    return engine if engine and engine.lock_sha256 == bundle.lock_sha256 else None
+    markers = [place / bundle.name / MARKER for place in assets.places(home, ENGINES)]
+    found = [_read(marker) for marker in markers if marker.exists()]
+    return next((each for each in found if each.lock_sha256 == bundle.lock_sha256), None)
 
 
 def remove(home: Path, name: str) -> Engine:
@@ -77,11 +83,13 @@ def remove(home: Path, name: str) -> Engine:
 
     Raises:
         NotFound: there is none of that name.
-        Conflict: a model runs on it.
+        Conflict: a model runs on it, or it came with this Jan.
     """
     engine = next((engine for engine in installed(home) if engine.name == name), None)
     if engine is None:
         raise NotFound(f"No engine `{name}` is installed.", hint="`jan engine list` names them.")
+    if engine.folder.parent != folder_of(home):
+        raise Conflict(f"The engine `{name}` came with this Jan, and goes with it.")
     refuse_if_used(engine)
     discard(engine.folder)
     return engine

@@ -21,7 +21,7 @@ from jan.runner import carried, engines, launch, locks, sizes, uv
 from jan.runner.bundles import Bundle, normalized
 from jan.runner.engines import Engine
 from jan.runner.progress import Report
-from jan.sources import inherited
+from jan.sources import inherited, made_at
 
 UV_INSTALL = ("pip", "install", "--no-deps", "--require-hashes")
 """Exactly what the lock says, whatever the packages themselves ask for."""
@@ -108,7 +108,7 @@ class _Installation:
             python=self.bundle.python,
             interpreter=interpreter,
             lock_sha256=self.bundle.lock_sha256,
-            installed_at=clock.now(),
+            installed_at=made_at() or clock.now(),
             size_bytes=await to_thread.run_sync(sizes.of_folder, draft),
             folder=draft,
         )

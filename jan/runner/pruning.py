@@ -35,6 +35,8 @@ def found(home: Path, *, unused_for: timedelta | None, wanted: Collection[str]) 
         return surplus
     oldest = clock.now() - unused_for
     for model in store.models(home):
+        if store.is_shipped(home, model):
+            continue
         served_at = store.last_served(model)
         if model.name not in wanted and served_at < oldest and not store.is_used(model):
             reason = f"not served since {served_at:%Y-%m-%d}"

@@ -1,7 +1,8 @@
 """The model store: `JAN_HOME/models/<name>/`, a folder of weights each, with its `model.json`.
 
 A folder that holds `model.json` is complete: that file is written last, and the whole is then
-renamed into place. Names are a word, or an owner and a word: `SmolLM2-135M`, `org/name`.
+renamed into place. Names are a word, or an owner and a word: `SmolLM2-135M`, `org/name`. What came
+with the program, in an image, lies beside it and is only read.
 """
 
 import fcntl
@@ -18,10 +19,11 @@ from typing import Any
 
 import msgspec
 
-from jan import clock
+from jan import assets, clock, sources
 from jan.errors import Conflict, InvalidRequest, Misconfigured, NotFound
 from jan.runner import sizes, weights
 
+MODELS = "models"
 MANIFEST = "model.json"
 STAGING = ".staging"
 MAX_PATH_BYTES = 1024
@@ -62,15 +64,20 @@ class Model:
 
 
 def folder_of(home: Path) -> Path:
-    """Where models are."""
-    return home / "models"
+    """Where models are kept."""
+    return home / MODELS
 
 
 def models(home: Path) -> list[Model]:
-    """All models, by name."""
-    root = folder_of(home)
-    manifests = [*root.glob(f"[!.]*/{MANIFEST}"), *root.glob(f"[!.]*/[!.]*/{MANIFEST}")]
-    return sorted(map(_read, manifests), key=lambda model: model.name.lower())
+    """All models, by name. One that was added hides one of its name that came with Jan."""
+    manifests = [
+        manifest
+        for place in assets.places(home, MODELS)
+        for depth in ("[!.]*", "[!.]*/[!.]*")
+        for manifest in place.glob(f"{depth}/{MANIFEST}")
+    ]
+    found = {model.name: model for model in map(_read, reversed(manifests))}
+    return sorted(found.values(), key=lambda model: model.name.lower())
 
 
 def find(home: Path, name: str) -> Model | None:
@@ -79,8 +86,8 @@ def find(home: Path, name: str) -> Model | None:
     Raises:
         InvalidRequest: that is no name.
     """
-    manifest = folder_of(home) / checked(name) / MANIFEST
-    return _read(manifest) if manifest.exists() else None
+    manifests = [place / checked(name) / MANIFEST for place in assets.places(home, MODELS)]
+    return next((_read(manifest) for manifest in manifests if manifest.exists()), None)
 
 
 def get(home: Path, name: str) -> Model:
@@ -95,6 +102,11 @@ def get(home: Path, name: str) -> Model:
         f"There is no model `{name}` here.",
         hint=f"`jan model list` names those there are; `jan model pull {name}` fetches it.",
     )
+
+
+def is_shipped(home: Path, model: Model) -> bool:
+    """Whether it came with this Jan, and is none of the store's own."""
+    return folder_of(home) not in model.folder.parents
 
 
 def checked(name: str) -> str:
@@ -253,7 +265,7 @@ def keep(  # noqa: PLR0913 - as much as there is to know about a model
     require_free(home, name)
     files = files or read_files(draft)
     final = folder_of(home) / name
-    model = Model(name, source, revision, files, clock.now(), draft, note)
+    model = Model(name, source, revision, files, sources.made_at() or clock.now(), draft, note)
     data = {key: value for key, value in asdict(model).items() if key != "folder"}
     manifest = msgspec.json.format(msgspec.json.encode(data))
     (draft / MANIFEST).write_bytes(manifest)
@@ -296,9 +308,11 @@ def remove(home: Path, name: str) -> Model:
 
     Raises:
         NotFound: there is none of that name.
-        Conflict: an engine serves it.
+        Conflict: an engine serves it, or it came with this Jan.
     """
     model = get(home, name)
+    if is_shipped(home, model):
+        raise Conflict(f"The model `{name}` came with this Jan, and goes with it.")
     manifest = model.folder / MANIFEST
     with manifest.open("rb") as held:
         try:
