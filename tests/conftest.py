@@ -22,7 +22,15 @@ from jan.organization import access
 PASSWORD = "p" * 64
 TEMPLATE = "jan_template"
 
-ONE_AFTER_ANOTHER = ("tests/chaos/", "tests/e2e/", "tests/frozen/", "tests/runner/test_engine.py")
+ONE_AFTER_ANOTHER = (
+    *(
+        "tests/chaos/",
+        "tests/e2e/",
+        "tests/frozen/",
+        "tests/images/",
+        "tests/runner/test_engine.py",
+    ),
+)
 """They start whole programs, time them, and share what is dear to make."""
 
 _numbers = count(1)

@@ -52,9 +52,9 @@ def test_it_ends_as_its_child_does(code: str, status: int) -> None:
 
 def test_a_signal_reaches_jan_and_is_no_end_by_itself() -> None:
     code = (
-        "signal.signal(signal.SIGTERM, lambda *_: print('told', flush=True)); "
+        "signal.signal(signal.SIGTERM, lambda *_: (print('told', flush=True), sys.exit(7))); "
         "print('ready', flush=True); "
-        "signal.pause(); sys.exit(7)"
+        "time.sleep(60)"
     )
     with first(code) as running:
         assert line(running) == "ready"

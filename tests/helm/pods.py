@@ -19,6 +19,7 @@ class Container:
     arguments: list[str]
     environ: dict[str, str]
     root: Path
+    mounts: list[str]
 
     def settings(self) -> Settings:
         """Load what it would load."""
@@ -31,8 +32,15 @@ def find(objects: Objects, kind: str, name: str) -> Mapping[str, Any]:
     return found
 
 
-def container(objects: Objects, maker: Mapping[str, Any], root: Path) -> Container:
-    """Make the files of a pod's container below `root`. Secrets are among the objects."""
+def container(
+    objects: Objects, maker: Mapping[str, Any], root: Path, *, is_apart: bool = False
+) -> Container:
+    """Make the files of a pod's container below `root`. Secrets are among the objects.
+
+    Paths lead below `root`, unless the container is apart from us and sees its files where they are
+    to be.
+    """
+    seen_at = "" if is_apart else str(root)
     pod = maker["spec"]["template"]["spec"]
     said = pod["containers"][0]
     volumes = {volume["name"]: volume for volume in pod["volumes"]}
@@ -40,15 +48,16 @@ def container(objects: Objects, maker: Mapping[str, Any], root: Path) -> Contain
         folder = root / mount["mountPath"].lstrip("/")
         folder.mkdir(parents=True)
         for name, text in _files(objects, volumes.get(mount["name"], {})).items():
-            (folder / name).write_text(text.replace('"/etc/jan/', f'"{root}/etc/jan/'))
+            (folder / name).write_text(text.replace('"/etc/jan/', f'"{seen_at}/etc/jan/'))
     environ = {each["name"]: value(objects, each) for each in said["env"]}
     return Container(
         [*said["command"], *said["args"]],
         {
-            name: f"{root}{value}" if value.startswith("/") else value
+            name: f"{seen_at}{value}" if value.startswith("/") else value
             for name, value in environ.items()
         },
         root,
+        [mount["mountPath"] for mount in said["volumeMounts"]],
     )
 
 
