@@ -61,6 +61,16 @@ SWITCHES: dict[str, dict[str, Any]] = {
             }
         }
     },
+    "image-of-engines": {
+        "global": {
+            "image": {"registry": "images.example:5000"},
+            "modelDefaults": {"image": {"repository": "jan-server-cpu"}},
+            "models": [
+                {"name": "a"},
+                {"name": "b", "image": {"registry": "b.example", "tag": "2"}},
+            ],
+        }
+    },
     "no-models": {"global": {"models": []}},
     "several-models": {
         "global": {

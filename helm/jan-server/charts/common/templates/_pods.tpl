@@ -86,36 +86,29 @@ annotations:
 {{- end }}
 {{- end -}}
 
-{{/* A container of Jan's image: its program, and where it may write. Takes the context itself. */}}
+{{/* A container of Jan's image, or of `image`: its program, and where it may write. */}}
 {{- define "jan.program" -}}
-image: {{ include "jan.image" (dict "at" . "image" .Values.global.image) }}
-imagePullPolicy: {{ .Values.global.image.pullPolicy }}
+image: {{ include "jan.image" (dict "at" .at "image" (.image | default .at.Values.global.image)) }}
+imagePullPolicy: {{ .at.Values.global.image.pullPolicy }}
 command: [jan]
-{{ include "jan.containerSecurity" . }}
+{{ include "jan.containerSecurity" .at }}
 {{- end -}}
 
-{{/* The program unpacks itself into a folder of its own: the volume is not its alone to write to. */}}
 {{- define "jan.programEnvironment" -}}
 - name: HOME
   value: /var/lib/jan
 - name: JAN_HOME
   value: /var/lib/jan
-- name: JAN_CACHE
-  value: /var/cache/jan/program
 {{- end -}}
 
 {{- define "jan.programMounts" -}}
 - name: home
   mountPath: /var/lib/jan
-- name: program
-  mountPath: /var/cache/jan
 - name: tmp
   mountPath: /tmp
 {{- end -}}
 
 {{- define "jan.programVolumes" -}}
-- name: program
-  emptyDir: {}
 - name: tmp
   emptyDir: {}
 {{- end -}}
