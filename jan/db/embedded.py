@@ -247,7 +247,8 @@ def _prepare(home: Path, owner: str | None) -> Path:
     """Make the folders that the server writes to, for it alone. Returns the one with the data."""
     root, socket = home / "postgres", dsn.socket_folder(home)
     for folder in (root, socket):
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with suppress(FileExistsError):  # not `exist_ok`, which follows links to see what is there
+            folder.mkdir(mode=0o700, parents=True)
         # First of all, and not following links: the socket's folder may be in /tmp, where anybody
         # can put a link to what root must not give away.
         status = _check_folder(folder, owner)
