@@ -14,7 +14,6 @@ from jan.jobs import queue
 from jan.mail.smtp import Smtp
 from jan.runner import bundles, carried, demonstration, engines, hardware, sizes, store
 from jan.settings import Loaded
-from jan.valkey.client import connected
 
 MAX_CLOCK_SKEW_S = 5.0
 """Keys expire and leases end by these clocks."""
@@ -83,6 +82,8 @@ async def valkey(loaded: Loaded) -> Finding:
     settings = loaded.settings
     if settings.redis is None:
         return Finding("valkey", "ok", "none configured: PostgreSQL serves")
+    from jan.valkey.client import connected  # noqa: PLC0415 - 0.1 s, for who has a server
+
     place = settings.redis.place
     try:
         async with asyncio.timeout(ANSWER_TIMEOUT_S), connected(settings.redis) as client:
