@@ -23,6 +23,7 @@ from jan.keys.schemas import KeyCreate
 from jan.settings import Settings
 from tests import poolers
 from tests.conftest import fetch
+from tests.conversations.owners import caller_of
 from tests.fakes import FakeUpstream
 from tests.gateway.test_worker import CHAT, DEADLINE_S, PATH, SECRET, Worker, running
 from tests.poolers import SERVERS, pooler
@@ -67,15 +68,7 @@ async def project_key(operator: Caller) -> str:
     """A person's own, with which responses can be kept."""
     assert operator.organization_id is not None
     person = await new_person("ann", organization_id=operator.organization_id, role="member")
-    caller = Caller(
-        kind="user",
-        scopes=operator.scopes,
-        organization_id=operator.organization_id,
-        project_id=person.own_project_id,
-        is_at_home=True,
-        user_id=person.id,
-    )
-    new = await keys.create(caller, KeyCreate(name="own"), hmac_secret=SECRET)
+    new = await keys.create(caller_of(person), KeyCreate(name="own"), hmac_secret=SECRET)
     return new.secret
 
 

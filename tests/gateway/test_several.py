@@ -19,6 +19,7 @@ from jan.jobs import housekeeping
 from jan.keys import service as keys
 from jan.keys.schemas import KeyCreate
 from tests.conftest import fetch
+from tests.conversations.owners import caller_of
 from tests.fakes import MODEL, FakeUpstream, Reply, Seen, chat, fake_upstream
 from tests.gateway.test_worker import CHAT, DEADLINE_S, PATH, SECRET, Worker, running
 from tests.mcp.test_http import ACCEPT, INITIALIZE, message, said
@@ -90,15 +91,7 @@ async def several(
     assert operator.organization_id is not None
     ann = await new_person("ann", organization_id=operator.organization_id, role="member")
     ops = await keys.create(operator, KeyCreate(name="ops", kind="admin"), hmac_secret=SECRET)
-    place = Caller(
-        kind="user",
-        scopes=operator.scopes,
-        organization_id=operator.organization_id,
-        project_id=ann.own_project_id,
-        is_at_home=True,
-        user_id=ann.id,
-    )
-    own = await keys.create(place, KeyCreate(name="own"), hmac_secret=SECRET)
+    own = await keys.create(caller_of(ann), KeyCreate(name="own"), hmac_secret=SECRET)
     async with AsyncExitStack() as stack:
         starting = [running(home, database.dsn, upstream.url) for _ in range(3)]
         workers = await asyncio.gather(*map(stack.enter_async_context, starting))
