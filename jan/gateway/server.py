@@ -14,7 +14,7 @@ from contextlib import contextmanager
 import structlog
 import uvicorn
 
-from jan import clock
+from jan import asgi, clock
 from jan.gateway.front import Front
 from jan.gateway.protocol import Protocol
 
@@ -39,16 +39,9 @@ class Server(uvicorn.Server):
 
 def configured(front: Front) -> Server:
     """Make a server for the app that has not started."""
-    config = uvicorn.Config(
+    config = asgi.config(
         front,
         http=Protocol,
-        ws="none",
-        lifespan="off",
-        access_log=False,
-        log_config=None,
-        log_level="warning",
-        server_header=False,
-        proxy_headers=False,
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=int(FAREWELL_S),
     )

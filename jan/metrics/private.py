@@ -14,7 +14,7 @@ import structlog
 import uvicorn
 from prometheus_client.metrics_core import Metric as Family
 
-from jan import listener
+from jan import asgi, listener
 from jan.errors import Misconfigured
 from jan.metrics.families import CONTENT_TYPE, text
 from jan.settings import Loaded
@@ -51,18 +51,7 @@ async def serving(sock: socket.socket | None, collect: Collect) -> AsyncGenerato
     if sock is None:
         yield
         return
-    config = uvicorn.Config(
-        _Site(collect),
-        http="httptools",
-        ws="none",
-        lifespan="off",
-        access_log=False,
-        log_config=None,
-        log_level="warning",
-        server_header=False,
-        date_header=False,
-        proxy_headers=False,
-    )
+    config = asgi.config(_Site(collect), http="httptools", date_header=False)
     config.load()
     server = uvicorn.Server(config)
     server.lifespan = config.lifespan_class(config)
