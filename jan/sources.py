@@ -73,9 +73,15 @@ def made_at() -> datetime | None:
     """Tell when what is made now was made, where it is to be the same each time that it is.
 
     Source: https://reproducible-builds.org/specs/source-date-epoch/
+
+    Raises:
+        Misconfigured: it says no time.
     """
     said = os.environ.get("SOURCE_DATE_EPOCH")
-    return datetime.fromtimestamp(int(said), UTC) if said else None
+    try:
+        return datetime.fromtimestamp(int(said), UTC) if said else None
+    except (ValueError, OverflowError, OSError):
+        raise Misconfigured("SOURCE_DATE_EPOCH is no number of seconds since 1970.") from None
 
 
 def variable(name: str) -> str:

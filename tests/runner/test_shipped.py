@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from jan import clock
-from jan.errors import Conflict
+from jan import clock, sources
+from jan.errors import Conflict, Misconfigured
 from jan.runner import engines, pruning, store
 from jan.runner.bundles import Bundle
 from jan.runner.engines import Engine
@@ -119,3 +119,11 @@ def test_what_is_made_twice_says_the_same(
     model = store.add(home, "tiny", models.write(tmp_path / "tiny"))
 
     assert model.added_at.timestamp() == MADE_AT_S
+
+
+@pytest.mark.parametrize("said", ["today", "1e9", "9" * 30])
+def test_a_time_that_is_none_is_named(said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", said)
+
+    with pytest.raises(Misconfigured, match="SOURCE_DATE_EPOCH"):
+        sources.made_at()
